@@ -1,0 +1,42 @@
+"""One module per output format, found by its presence beside this file.
+
+The name of the module is the name of the format. Nothing is imported to list the names, so that
+a command that only offers them as choices starts quickly.
+"""
+
+from __future__ import annotations
+
+import importlib
+import pkgutil
+from typing import IO, Final, Protocol, cast
+
+from onlooker.profile.model import Profile
+
+_OTHER_MODULES: Final = {"files", "profile_pb2"}
+
+
+class Format(Protocol):
+    """What every format module has.
+
+    ``SUFFIX`` ends the default file name, ``BINARY`` tells that a terminal can't show the data,
+    and ``write`` raises only what writing to the file raises.
+    """
+
+    NAME: str
+    SUFFIX: str
+    BINARY: bool
+
+    def write(self, profile: Profile, file: IO[bytes]) -> None: ...
+
+
+def names() -> tuple[str, ...]:
+    """Return the names of all formats, sorted."""
+    modules = {module.name for module in pkgutil.iter_modules(__path__)}
+    return tuple(sorted(modules - _OTHER_MODULES))
+
+
+def load(name: str) -> Format:
+    """Return the format of this name; KeyError if there is none."""
+    if name not in names():
+        raise KeyError(name)
+    return cast(Format, importlib.import_module(f"{__name__}.{name}"))

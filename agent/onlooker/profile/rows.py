@@ -1,0 +1,43 @@
+"""What the recorder hands over: counted facts about stacks, without opinion."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+ON_CPU: Final = 1
+"""The thread was on a CPU, or runnable and waiting for one."""
+
+HOLDS_GIL: Final = 2
+"""The thread held its interpreter's GIL."""
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """All samples of one stack in one thread that agree in their facts.
+
+    ``stack_id`` and ``thread_id`` are keys that whoever names stacks and threads understands;
+    ``facts`` is a set of the bits above. ``wall_ns`` is the elapsed time and ``cpu_ns`` the
+    thread's own run time that these ``count`` samples stand for.
+    """
+
+    stack_id: int
+    thread_id: int
+    facts: int
+    count: int
+    wall_ns: int
+    cpu_ns: int
+
+
+@dataclass(frozen=True, slots=True)
+class Thread:
+    """Who a row's ``thread_id`` is.
+
+    ``thread_id`` is the kernel's TID as the target's pid namespace knows it, ``name`` is
+    ``threading.Thread.name`` or ``""`` where Python doesn't know the thread, ``interpreter`` is
+    ``PyInterpreterState.id``.
+    """
+
+    thread_id: int
+    name: str = ""
+    interpreter: int = 0
