@@ -1,4 +1,4 @@
-"""What pyproject.toml has no word for: the extension that cffi builds, and its one wheel for every Python."""
+"""What pyproject.toml has no word for: cffi's extension, and one wheel of it for every Python."""
 
 from setuptools import setup
 

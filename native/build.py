@@ -13,7 +13,7 @@ HEADER = NATIVE / "onlooker.h"
 WERROR = ["-Werror"] if os.environ.get("ONLOOKER_WERROR") else []
 
 ffibuilder = cffi.FFI()
-# One file serves the compiler, cffi and the reader: it holds declarations, comments and integer #defines only.
+# One file serves the compiler, cffi and the reader: declarations, comments and integer #defines.
 ffibuilder.cdef(HEADER.read_text())
 ffibuilder.set_source(
     "onlooker._native",
