@@ -112,17 +112,22 @@ def _signed_byte(byte: int) -> int:
 def _signed_varint(table: bytes, index: int) -> tuple[int, int]:
     """The number at index, with its sign in bit 0, and the index behind it."""
     end = _after_varint(table, index)
-    number = 0
-    for place, byte in enumerate(table[index : min(end, index + _MAX_VARINT_BYTES)]):
-        number |= (byte & 0x3F) << 6 * place
+    if end == index + 1:  # by far the most
+        number = table[index] & 0x3F
+    else:
+        number = 0
+        for place, byte in enumerate(table[index : min(end, index + _MAX_VARINT_BYTES)]):
+            number |= (byte & 0x3F) << 6 * place
     return (-(number >> 1) if number & 1 else number >> 1), end
 
 
 def _after_varint(table: bytes, index: int) -> int:
     """The index behind the varint: 6 bits a byte, lowest first, bit 6 says that more follow."""
-    for end in range(index + 1, min(index + _MAX_VARINT_BYTES, len(table)) + 1):
-        if not table[end - 1] & 0x40:
-            return end
+    limit = min(index + _MAX_VARINT_BYTES, len(table))
+    while index < limit:
+        index += 1
+        if not table[index - 1] & 0x40:
+            return index
     return len(table)  # no such number: nothing behind it can be understood
 
 
