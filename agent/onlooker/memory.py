@@ -6,7 +6,7 @@ import os
 from typing import Protocol
 
 from onlooker.errors import MemoryFault, NoSuchProcess, TargetGone
-from onlooker.permission import not_permitted
+from onlooker.permission import absent, not_permitted
 
 READ_LIMIT_BYTES = 64 << 20
 """No structure of a Python process is read in larger pieces; a longer length is a torn value."""
@@ -36,8 +36,11 @@ class ProcessMemory:
         self.pid = pid
         try:
             self._fd = os.open(f"/proc/{pid}/mem", os.O_RDONLY | os.O_CLOEXEC)
-        except (FileNotFoundError, ProcessLookupError):
-            raise NoSuchProcess(f"there is no process with pid {pid}") from None
+        except ProcessLookupError:
+            # Zombies and threads of the kernel have no memory.
+            raise NoSuchProcess(f"process {pid} has ended") from None
+        except FileNotFoundError:
+            raise absent(pid) from None
         except PermissionError:
             raise not_permitted(pid) from None
 

@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import os
 import pwd
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from onlooker.errors import NotPermitted
+from onlooker.errors import NoSuchProcess, NotPermitted, OnlookerError
 
 _CAP_SYS_PTRACE = 1 << 19  # include/uapi/linux/capability.h
 _ALL_USERS = ("0", "0", "4294967295")  # the uid_map of the first user namespace
@@ -38,6 +39,17 @@ class Standing:
     yama_scope: int | None
 
 
+def absent(pid: int) -> OnlookerError:
+    """Return the error to raise after /proc has shown no process `pid`."""
+    with suppress(ProcessLookupError, OverflowError):
+        try:
+            if pid > 0 and not Path(f"/proc/{pid}").exists():
+                os.kill(pid, 0)  # signal 0 is never sent: it only asks whether it could be
+        except PermissionError:
+            return not_permitted(pid)
+    return NoSuchProcess(f"there is no process with pid {pid}, or it has just ended")
+
+
 def not_permitted(pid: int) -> NotPermitted:
     """Return the error to raise after the kernel has refused access to process `pid`."""
     try:
@@ -58,8 +70,8 @@ def explain(standing: Standing) -> tuple[str, str]:
     if privileged and standing.in_user_namespace:
         return (
             (
-                "we are in a user namespace (a rootless container?) and CAP_SYS_PTRACE counts only for"
-                " processes of that namespace"
+                "we are in a user namespace (a rootless container?), and CAP_SYS_PTRACE counts only"
+                " for processes of that namespace"
             ),
             "Run the command on the host as root (sudo), with the pid that the host sees.",
         )
@@ -89,7 +101,7 @@ def explain(standing: Standing) -> tuple[str, str]:
             return "it has capabilities that we lack, and we run without CAP_SYS_PTRACE", as_root
     if standing.yama_scope == 3:
         return (
-            "the sysctl kernel.yama.ptrace_scope is 3, which forbids it to everybody, root included",
+            "the sysctl kernel.yama.ptrace_scope is 3, which forbids it even to root",
             "The value can't be lowered: change it in /etc/sysctl.d and restart the machine.",
         )
     if not privileged and standing.yama_scope == 2:
@@ -97,8 +109,8 @@ def explain(standing: Standing) -> tuple[str, str]:
     if not privileged and standing.yama_scope == 1:
         return (
             (
-                "the sysctl kernel.yama.ptrace_scope is 1 (only a process's own parents may look into"
-                " it) and we run without CAP_SYS_PTRACE"
+                "the sysctl kernel.yama.ptrace_scope is 1 (only a process's own parents may look"
+                " into it) and we run without CAP_SYS_PTRACE"
             ),
             (
                 "Allow it until the next start of the machine: sudo sysctl"
@@ -134,7 +146,7 @@ def read_standing(pid: int) -> Standing:
         target_gids=_ids(target["Gid"]),
         target_capabilities=int(target["CapPrm"], 16),
         # The files of a process that isn't dumpable belong to root (task_dump_owner, fs/proc).
-        target_dumpable=target_uids[1] == 0 or os.stat(f"/proc/{pid}/mem").st_uid == target_uids[1],
+        target_dumpable=Path(f"/proc/{pid}/mem").stat().st_uid == target_uids[1],
         yama_scope=yama_scope,
     )
 
@@ -144,9 +156,9 @@ def _how_to_get_the_capability(standing: Standing) -> str:
         return "Run the command as root (sudo), which has CAP_SYS_PTRACE."
     # Even root can't have it here, so sudo would not help.
     return (
-        "CAP_SYS_PTRACE is withheld from this container: start it with --cap-add=SYS_PTRACE (Docker,"
-        " Podman), add SYS_PTRACE to securityContext.capabilities.add (Kubernetes), or run the"
-        " command on the host."
+        "CAP_SYS_PTRACE is withheld from this container: start it with --cap-add=SYS_PTRACE"
+        " (Docker, Podman), add SYS_PTRACE to securityContext.capabilities.add (Kubernetes), or run"
+        " the command on the host."
     )
 
 

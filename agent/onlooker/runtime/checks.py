@@ -1,0 +1,108 @@
+"""Whether an interpreter is ready to be looked into, and whether its layout fits what is there."""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterator
+from typing import Final
+
+from onlooker.errors import MemoryFault, NotReady, UnsupportedPython
+from onlooker.memory import Memory
+
+from .elf import read_c_string
+from .layouts import NONE, Layout
+from .version import version_text
+
+_INTERPRETERS_LIMIT: Final = 64
+_THREADS_LIMIT: Final = 16
+_FRAMES_LIMIT: Final = 16
+_ATTEMPTS: Final = 50
+
+
+def check_ready(memory: Memory, runtime_address: int, layout: Layout) -> None:
+    """Raise NotReady unless the interpreter is initialised and isn't being finalised."""
+    offsets = layout.offsets
+    name = f"Python {version_text(layout.version)}"
+    if _word(memory, runtime_address + offsets["runtime_finalizing"]):
+        raise NotReady(f"{name} is shutting down in this process")
+    head = _word(memory, runtime_address + offsets["runtime_interpreters_head"])
+    if not head or not _word(memory, head + offsets["interpreter_threads_head"]):
+        raise NotReady(
+            f"{name} hasn't been initialised yet in this process, or has been finalised",
+            "Try again when the program has started.",
+        )
+
+
+def self_check(memory: Memory, runtime_address: int, layout: Layout) -> int:
+    """Check that what `layout` says is where it says it.
+
+    The thread states must point back to their interpreters, and running frames must have code
+    objects. Returns the address of PyCode_Type as a running frame shows it, or 0 if no thread runs
+    Python code. Raises UnsupportedPython if nothing fits, as for a debug or a patched build.
+    """
+    problem = ""
+    # The threads run on while we look, so one contradiction proves nothing.
+    for _ in range(_ATTEMPTS):
+        try:
+            return _code_type(memory, runtime_address, layout)
+        except (ValueError, MemoryFault) as error:
+            problem = str(error)
+    raise UnsupportedPython(
+        f"the structures of this Python {version_text(layout.version)} are not those of a regular"
+        f" build: {problem}",
+        "Debug builds and builds with patched structures are not supported.",
+    )
+
+
+def _code_type(memory: Memory, runtime_address: int, layout: Layout) -> int:
+    """Walk what self_check checks. Raises ValueError for a contradiction."""
+    frames_seen = False
+    for thread in _threads(memory, runtime_address, layout):
+        for executable in _executables(memory, thread, layout):
+            frames_seen = True
+            object_type = _word(memory, executable + layout.offsets["object_type"])
+            name = _word(memory, object_type + layout.offsets["type_name"])
+            # The frames by which C code enters the interpreter have None in place of the code.
+            if read_c_string(memory, name) == b"code":
+                return object_type
+    if frames_seen:
+        raise ValueError("no frame has a code object")
+    return 0
+
+
+def _threads(memory: Memory, runtime_address: int, layout: Layout) -> Iterator[int]:
+    offsets = layout.offsets
+    interpreter = _word(memory, runtime_address + offsets["runtime_interpreters_head"])
+    for _ in range(_INTERPRETERS_LIMIT):
+        if not interpreter:
+            return
+        thread = _word(memory, interpreter + offsets["interpreter_threads_head"])
+        for _ in range(_THREADS_LIMIT):
+            if not thread:
+                break
+            if _word(memory, thread + offsets["thread_interp"]) != interpreter:
+                raise ValueError("a thread state doesn't point to its interpreter")
+            yield thread
+            thread = _word(memory, thread + offsets["thread_next"])
+        interpreter = _word(memory, interpreter + offsets["interpreter_next"])
+
+
+def _executables(memory: Memory, thread: int, layout: Layout) -> Iterator[int]:
+    """Yield what the innermost frames of a thread execute."""
+    offsets = layout.offsets
+    if offsets["thread_cframe"] != NONE:
+        cframe = _word(memory, thread + offsets["thread_cframe"])
+        frame = _word(memory, cframe + offsets["cframe_current_frame"]) if cframe else 0
+    else:
+        frame = _word(memory, thread + offsets["thread_current_frame"])
+    for _ in range(_FRAMES_LIMIT):
+        if not frame:
+            return
+        executable = _word(memory, frame + offsets["frame_executable"])
+        yield executable & ~offsets["frame_executable_tag"]
+        frame = _word(memory, frame + offsets["frame_previous"])
+
+
+def _word(memory: Memory, address: int) -> int:
+    (word,) = struct.unpack("<Q", memory.read(address, 8))
+    return int(word)
