@@ -34,6 +34,7 @@ class StartTarget(Protocol):
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--update", action="store_true", help="write the golden files anew")
+    parser.addoption("--alone", choices=("only", "never"), help="choose by the marker `alone`")
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -82,6 +83,19 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         if since <= version <= until
     ]
     metafunc.parametrize("interpreter", params, indirect=True, scope="session")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    choice = config.getoption("--alone")
+    if choice is None:
+        return
+    chosen: list[pytest.Item] = []
+    others: list[pytest.Item] = []
+    for item in items:
+        is_alone = item.get_closest_marker("alone") is not None
+        (chosen if is_alone == (choice == "only") else others).append(item)
+    config.hook.pytest_deselected(items=others)
+    items[:] = chosen
 
 
 def _dotted(version: tuple[int, int]) -> str:

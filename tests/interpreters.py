@@ -116,7 +116,7 @@ class Target:
         cwd: Path | None = None,
     ) -> None:
         self.argv = list(argv)
-        self._stderr = tempfile.TemporaryFile()  # noqa: SIM115 (close() closes it)
+        self._stderr = tempfile.TemporaryFile()
         self._received = bytearray()
         self.process = subprocess.Popen(
             # No target outlives the tests, even if they are killed.
