@@ -78,11 +78,11 @@ def explain(standing: Standing) -> tuple[str, str]:
     if not privileged:
         strangers = set(standing.target_uids) - {standing.uid}
         if strangers:
-            user = _user_name(max(strangers))
+            user = user_name(max(strangers))
             as_them = f"Run the command as that user (sudo -u {user}). " if max(strangers) else ""
             return (
                 (
-                    f"it belongs to user {user}, we run as {_user_name(standing.uid)} and without"
+                    f"it belongs to user {user}, we run as {user_name(standing.uid)} and without"
                     " CAP_SYS_PTRACE"
                 ),
                 as_them + as_root,
@@ -171,7 +171,8 @@ def _ids(field: str) -> tuple[int, ...]:
     return tuple(int(number) for number in field.split()[:3])
 
 
-def _user_name(uid: int) -> str:
+def user_name(uid: int) -> str:
+    """Return the name of a user, or # and the number where it has no name."""
     try:
         return pwd.getpwuid(uid).pw_name
     except KeyError:

@@ -6,12 +6,11 @@ be deleted, replaced or hidden.
 
 from __future__ import annotations
 
-import mmap
 import struct
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO, Any, Final, cast
+from typing import IO, Any, Final
 
 from .maps import DELETED, Region
 
@@ -20,10 +19,11 @@ RUNTIME_SECTION: Final = ".PyRuntime"
 
 _SYMBOL: Final = struct.Struct("<IBBHQQ")
 _NAMES_LIMIT: Final = 64
+_SECTION_LIMIT_BYTES: Final = 256 << 20
 
 
 @contextmanager
-def mapped_file(pid: int, region: Region) -> Iterator[mmap.mmap]:
+def mapped_file(pid: int, region: Region) -> Iterator[IO[bytes]]:
     """Open the file that `region` of process `pid` maps.
 
     Raises OSError if it can't be had: gone, replaced by another one, or not readable by us.
@@ -37,22 +37,22 @@ def mapped_file(pid: int, region: Region) -> Iterator[mmap.mmap]:
         process / ("root" + region.path.removesuffix(DELETED)),
     ):
         try:
-            with path.open("rb") as file:
-                if path.stat().st_ino != region.inode:
-                    continue
-                content = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
-        except (OSError, ValueError):
+            if path.stat().st_ino != region.inode:
+                continue
+            file = path.open("rb")
+        except OSError:
             continue
-        with content:
-            yield content
+        with file:
+            yield file
         return
     raise FileNotFoundError(f"the file of {region.path} can't be read")
 
 
-def file_symbols(content: mmap.mmap, names: Iterable[str]) -> dict[str, int]:
+def file_symbols(file: IO[bytes], names: Iterable[str]) -> dict[str, int]:
     """Look symbols up in an ELF file; return the addresses in the file of those found.
 
-    `_PyRuntime` is also found by its section, .PyRuntime. Raises ValueError for a broken file.
+    `_PyRuntime` is also found by its section, .PyRuntime. Raises OSError, and ValueError for a
+    broken file.
     """
     # Imported here for its 60 ms, which are only spent when the process's memory had no answer.
     from elftools.common.exceptions import ELFError
@@ -60,15 +60,13 @@ def file_symbols(content: mmap.mmap, names: Iterable[str]) -> dict[str, int]:
     from elftools.elf.elffile import ELFFile
 
     try:
-        sections = {
-            section.name: section for section in ELFFile(cast(IO[bytes], content)).iter_sections()
-        }
+        sections = {section.name: section for section in ELFFile(file).iter_sections()}
         found: dict[str, int] = {}
         for table, strings in ((".symtab", ".strtab"), (".dynsym", ".dynstr")):
             if table in sections and strings in sections:
-                span, text = _span(sections[table]), _span(sections[strings])
+                symbols, text = _content(file, sections[table]), _content(file, sections[strings])
                 for name in set(names) - set(found):
-                    if address := _symbol(content, span, text, name):
+                    if address := _symbol(symbols, text, name):
                         found[name] = address
         if "_PyRuntime" not in found and RUNTIME_SECTION in sections:
             found["_PyRuntime"] = int(sections[RUNTIME_SECTION]["sh_addr"])
@@ -77,28 +75,28 @@ def file_symbols(content: mmap.mmap, names: Iterable[str]) -> dict[str, int]:
     return found
 
 
-def _span(section: Any) -> tuple[int, int]:
-    start = int(section["sh_offset"])
-    return start, start + int(section["sh_size"])
+def _content(file: IO[bytes], section: Any) -> bytes:
+    if section["sh_size"] > _SECTION_LIMIT_BYTES:
+        return b""
+    file.seek(section["sh_offset"])
+    return file.read(section["sh_size"])
 
 
-def _symbol(
-    content: mmap.mmap, symbols: tuple[int, int], strings: tuple[int, int], name: str
-) -> int:
+def _symbol(symbols: bytes, strings: bytes, name: str) -> int:
     """Find a symbol by searching the raw bytes: large tables have millions of entries."""
     spelled = name.encode() + b"\0"
-    at = strings[0] - 1
+    at = -1
     # A name may also be the end of a longer one, which the linker has merged with it.
     for _ in range(_NAMES_LIMIT):
-        at = content.find(spelled, at + 1, strings[1])
+        at = strings.find(spelled, at + 1)
         if at < 0:
-            return 0
-        name_offset = struct.pack("<I", at - strings[0])
-        entry = content.find(name_offset, symbols[0], symbols[1])
+            break
+        name_offset = struct.pack("<I", at)
+        entry = symbols.find(name_offset)
         while entry >= 0:
-            if (entry - symbols[0]) % _SYMBOL.size == 0 and entry + _SYMBOL.size <= len(content):
-                _, _, _, section, value, _ = _SYMBOL.unpack_from(content, entry)
+            if entry % _SYMBOL.size == 0 and entry + _SYMBOL.size <= len(symbols):
+                _, _, _, section, value, _ = _SYMBOL.unpack_from(symbols, entry)
                 if section:
                     return int(value)
-            entry = content.find(name_offset, entry + 1, symbols[1])
+            entry = symbols.find(name_offset, entry + 1)
     return 0

@@ -55,7 +55,7 @@ def identify(pid: int) -> Identity:
     try:
         status = read_status(pid)
         stat = (process / "stat").read_bytes()
-        argv = (process / "cmdline").read_bytes()
+        argv = read_command(pid)
     except (FileNotFoundError, ProcessLookupError):
         raise absent(pid) from None
     except PermissionError:
@@ -89,7 +89,7 @@ def identify(pid: int) -> Identity:
         uid=int(status["Uid"].split()[1]),
         executable=inside(root, executable.removesuffix(DELETED)),
         deleted=executable.endswith(DELETED),
-        argv=tuple(os.fsdecode(argument) for argument in argv.rstrip(b"\0").split(b"\0")),
+        argv=argv,
         start_time_ns=_start_time_ns(start_ticks),
         root=root,
         in_other_mount_namespace=namespaces[0],
@@ -103,6 +103,11 @@ def read_status(pid: int) -> dict[str, str]:
     return {
         key: value.strip() for key, _, value in (row.partition(":") for row in text.split("\n"))
     }
+
+
+def read_command(pid: int) -> tuple[str, ...]:
+    """Return the command line of a process; at least one string. Raises OSError."""
+    return tuple(os.fsdecode(Path(f"/proc/{pid}/cmdline").read_bytes()).rstrip("\0").split("\0"))
 
 
 def inside(root: str, path: str) -> str:
@@ -120,15 +125,21 @@ def program_name(executable: str, argv: tuple[str, ...]) -> str:
         return program
     arguments = iter(argv[1:])
     for argument in arguments:
-        if argument in ("-X", "-W", "--check-hash-based-pycs"):
+        if argument == "--check-hash-based-pycs":
             next(arguments, None)
-        elif argument == "-m":
-            return next(arguments, program)
-        elif argument.startswith("-"):
-            if not argument.startswith("--") and argument.endswith("c"):
-                return program
-        else:
+        elif not argument.startswith("-"):
             return argument.rpartition("/")[2].removesuffix(".py") or program
+        elif not argument.startswith("--"):
+            # Options may be joined, and what an option takes may be joined to it: -um app, -mapp.
+            for index, option in enumerate(argument[1:], 2):
+                if option == "m":
+                    return argument[index:] or next(arguments, program)
+                if option == "c":
+                    return program
+                if option in "WX":
+                    if not argument[index:]:
+                        next(arguments, None)
+                    break
     return program
 
 

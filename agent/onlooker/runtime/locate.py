@@ -50,6 +50,10 @@ class Runtime:
         """The process's id as we see it."""
         return self.identity.pid
 
+    def close(self) -> None:
+        """Close `memory`."""
+        self.memory.close()
+
 
 class _Candidate(NamedTuple):
     """An image that may hold the interpreter, and what is known of its symbols' addresses."""
@@ -124,10 +128,9 @@ def _with_runtime(
     if found:
         return
     for region, image, _ in candidates:
-        with suppress(OSError, ValueError), mapped_file(identity.pid, region) as content:
+        with suppress(OSError, ValueError), mapped_file(identity.pid, region) as file:
             symbols = {
-                name: image.bias + address
-                for name, address in file_symbols(content, _SYMBOLS).items()
+                name: image.bias + address for name, address in file_symbols(file, _SYMBOLS).items()
             }
             if _is_writable(regions, symbols.get("_PyRuntime", 0)):
                 found = True

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 DELETED = " (deleted)"
 """What the kernel appends to the path of a file that has no name any more (d_path)."""
+
+
+PYTHON_NAMES: Final = ("python", "libpython", "pypy", "libpypy", "graalpy", "micropython")
+"""How the names of programs and libraries begin that are likely to be a Python."""
 
 
 class Region(NamedTuple):
@@ -60,6 +64,6 @@ def image_starts(regions: Sequence[Region], executable: str) -> list[Region]:
     def rank(region: Region) -> int:
         if region.path.removesuffix(DELETED) == executable:
             return 0
-        return 1 if region.name.startswith(("python", "libpython", "pypy", "libpypy")) else 2
+        return 1 if region.name.startswith(PYTHON_NAMES) else 2
 
     return sorted((r for r in starts if (r.device, r.inode) in code), key=rank)
