@@ -40,8 +40,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line(
         "markers",
-        "interpreters(since=(3, 8), until=(3, 15)): "
-        "the minor versions, both included, that the fixture `interpreter` goes through",
+        "interpreters(since=(3, 8), until=(3, 15), kinds=('pyenv', 'debian', 'sid')): "
+        "the minor versions, both included, and the kinds that `interpreter` goes through",
     )
     if hasattr(config, "workerinput"):  # a worker of pytest-xdist: its controller has checked
         return
@@ -64,14 +64,15 @@ def pytest_report_header() -> str:
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     if "interpreter" not in metafunc.fixturenames:
         return
-    since, until = (3, 0), (4, 0)
+    since, until, kinds = (3, 0), (4, 0), ("pyenv", "debian", "sid")
     for marker in metafunc.definition.iter_markers("interpreters"):
         since = marker.kwargs.get("since", since)
         until = marker.kwargs.get("until", until)
+        kinds = marker.kwargs.get("kinds", kinds)
     params = [
         pytest.param(interpreter, id=interpreter.name)
         for interpreter in find_interpreters()
-        if since <= interpreter.version[:2] <= until
+        if since <= interpreter.version[:2] <= until and interpreter.kind in kinds
     ]
     params += [
         pytest.param(
