@@ -80,3 +80,11 @@ class Profile:
     comments: tuple[str, ...]
     mapping: Mapping
     default_sample_type: str = ""
+
+    @property
+    def default_index(self) -> int:
+        """The index of the value to be shown first, among each sample's values."""
+        for index, sample_type in enumerate(self.sample_types):
+            if sample_type.type == self.default_sample_type:
+                return index
+        return len(self.sample_types) - 1

@@ -1,0 +1,167 @@
+"""Where a profile is written: whole or not at all, and somewhere in any case."""
+
+from __future__ import annotations
+
+import errno
+import os
+import re
+import secrets
+import stat
+import sys
+import tempfile
+from collections.abc import Callable
+from contextlib import suppress
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import IO, Final
+
+from onlooker.errors import OutputError
+
+Writer = Callable[[IO[bytes]], None]
+"""Writes the data; it may be called again, for another file, when it raised OSError."""
+
+STDOUT: Final = "-"
+
+# Beside the usual one: a disk other than a full /tmp, and memory, when no disk will do.
+_MORE_TEMPORARY_FOLDERS: Final = ("/var/tmp", "/dev/shm")
+
+_HINTS: Final = {
+    errno.ENOSPC: "free some space, or choose a folder on another disk with --output",
+    errno.EDQUOT: "free some space, or choose a folder on another disk with --output",
+    errno.EROFS: "choose a folder on a writable disk with --output",
+    errno.EACCES: "choose a folder that you may write to with --output",
+    errno.EPERM: "choose a folder that you may write to with --output",
+    errno.ENOENT: "make the folder first, or choose another one with --output",
+    errno.EISDIR: "name a file in the folder with --output",
+}
+
+
+def default_name(program: str, pid: int, time_ns: int, kind: str, suffix: str) -> str:
+    """Return a file name by which one program's profiles sort in the order of their time.
+
+    ``time_ns`` is since the Unix epoch and is given in UTC. The program may be any text.
+    """
+    # ASCII, since a name may have 255 bytes; no leading dot or dash, to be seen and be no option.
+    plain = re.sub(r"[^A-Za-z0-9._-]+", "_", program).lstrip(".-")[:64] or "python"
+    seconds, rest_ns = divmod(time_ns, 1_000_000_000)
+    time = datetime.fromtimestamp(seconds, timezone.utc).strftime("%Y%m%dT%H%M%S")
+    return f"{plain}-{pid}-{time}.{rest_ns // 1_000_000:03}Z-{kind}{suffix}"
+
+
+def check(path: str) -> None:
+    """Raise OutputError if the path plainly can't be written, before anything is recorded."""
+    if path == STDOUT:
+        return
+    try:
+        target = _replaceable(path)
+        if target is not None:
+            descriptor, temporary = _temporary_beside(target)
+            os.close(descriptor)
+            temporary.unlink()
+    except OSError as error:
+        raise OutputError(f"can't write {path}: {_reason(error)}", _hint(error)) from error
+
+
+def save(path: str, write: Writer) -> None:
+    """Write to the path, to standard output if it is ``-``.
+
+    A file appears when it is complete, in place of one that was there; what isn't a regular file,
+    such as /dev/null or a FIFO, is written to directly. A reader that closes a pipe ends the
+    writing, which is no error.
+
+    Where the path can't be written the data goes to a temporary folder, and OutputError says why,
+    and where it is.
+    """
+    try:
+        if path == STDOUT:
+            _write_stdout(write)
+        elif (target := _replaceable(path)) is not None:
+            _write_whole(target, write)
+        else:
+            with suppress(BrokenPipeError), open(path, "wb") as file:
+                write(file)
+    except OSError as error:
+        name = "standard output" if path == STDOUT else path
+        failure = f"can't write {name}: {_reason(error)}"
+        rescued = _rescue("profile" if path == STDOUT else Path(path).name, write)
+        if rescued is None:
+            raise OutputError(
+                f"{failure}; no temporary folder took it either", _hint(error)
+            ) from error
+        raise OutputError(f"{failure}; the data is in {rescued}", _hint(error)) from error
+
+
+def _replaceable(path: str) -> Path | None:
+    """Return the regular file that may be replaced, links resolved; None if it isn't regular."""
+    target = Path(os.path.realpath(path))
+    if path.endswith("/"):
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
+    try:
+        mode = target.stat().st_mode
+    except FileNotFoundError:
+        return target
+    if stat.S_ISDIR(mode):
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
+    # Renaming needs no permission for the file itself, but replacing a read-only one is rude.
+    if not os.access(target, os.W_OK):
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+    return target if stat.S_ISREG(mode) else None
+
+
+def _temporary_beside(target: Path) -> tuple[int, Path]:
+    """Create a file in the target's folder, with the permissions that the target shall have."""
+    temporary = target.with_name(f".onlooker-{secrets.token_hex(8)}.tmp")
+    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
+    with suppress(FileNotFoundError):
+        os.fchmod(descriptor, stat.S_IMODE(target.stat().st_mode))
+    return descriptor, temporary
+
+
+def _write_whole(target: Path, write: Writer) -> None:
+    descriptor, temporary = _temporary_beside(target)
+    try:
+        with open(descriptor, "wb") as file:
+            write(file)
+            file.flush()
+            # Else a crash of the machine could leave the new name with an empty file.
+            os.fsync(file.fileno())
+        temporary.replace(target)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+
+
+def _write_stdout(write: Writer) -> None:
+    if sys.stdout is None:  # closed by the caller
+        raise OSError(errno.EBADF, os.strerror(errno.EBADF))
+    try:
+        write(sys.stdout.buffer)
+        sys.stdout.buffer.flush()
+    except BrokenPipeError:
+        # What is still buffered would be tried again, and complained about, when Python exits.
+        with open(os.devnull, "wb") as null:
+            os.dup2(null.fileno(), sys.stdout.fileno())
+
+
+def _rescue(name: str, write: Writer) -> Path | None:
+    """Write to the first temporary folder that takes it, and return the file."""
+    for folder in (None, *_MORE_TEMPORARY_FOLDERS):
+        try:
+            made = Path(tempfile.mkdtemp(prefix="onlooker-", dir=folder))
+        except OSError:
+            continue
+        try:
+            _write_whole(made / name, write)
+        except OSError:
+            made.rmdir()
+            continue
+        return made / name
+    return None
+
+
+def _reason(error: OSError) -> str:
+    return error.strerror or str(error)
+
+
+def _hint(error: OSError) -> str:
+    return _HINTS.get(error.errno or 0, "choose another file with --output")
