@@ -1,0 +1,150 @@
+"""Names for what the recorder saw: functions, lines, modules and threads."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterable, Sequence
+from pathlib import PurePosixPath
+from typing import Final
+
+from onlooker.errors import MemoryFault
+from onlooker.observe import recorder as native
+from onlooker.observe.recorder import Code, Recorder, ThreadRecord
+from onlooker.profile.model import Function, Location
+from onlooker.profile.rows import Thread
+from onlooker.runtime.lines import LineTable
+from onlooker.runtime.locate import Runtime
+from onlooker.runtime.names import module_names, thread_names
+from onlooker.runtime.objects import Objects
+
+_INTERPRETERS_LIMIT: Final = 64
+_FROZEN: Final = re.compile(r"<frozen (.+)>")
+
+_PSEUDO: Final = {
+    native.CODE_NATIVE: "<native thread>",
+    native.CODE_NO_FRAME: "<no Python frame>",
+    native.CODE_UNSAMPLED: "<not sampled>",
+    native.CODE_OVERFLOW: "<too many stacks>",
+}
+
+
+class Naming:
+    """Keeps the texts that the recorder hands over, and turns its numbers into names.
+
+    It has to be asked to ``learn`` while the target lives: modules and threads are read from it.
+    """
+
+    def __init__(self, runtime: Runtime) -> None:
+        self._runtime = runtime
+        self._objects = Objects(runtime.memory, runtime.layout)
+        self._codes: dict[int, Code] = {}
+        self._tables: dict[int, LineTable] = {}
+        self._functions: dict[int, Function] = {}
+        self._locations: dict[tuple[int, int], Location] = {}
+        self._modules: dict[str, str] = {}
+        self._files_without_module: set[str] = set()
+        self._names: dict[int, str] = {}
+
+    def learn(self, recorder: Recorder) -> None:
+        """Take the new code objects, and read the names of threads and modules not known yet.
+
+        Raises TargetGone; what was learnt before stays.
+        """
+        for index, code in recorder.take_codes():
+            self._codes[index] = code
+        self.learn_threads(recorder.threads())
+        unknown = {code.filename for code in self._codes.values()}
+        unknown -= self._modules.keys()
+        unknown -= self._files_without_module
+        if unknown:
+            for modules in self._modules_dicts():
+                for file, name in module_names(self._objects, modules).items():
+                    self._modules.setdefault(file, name)
+            self._files_without_module |= unknown
+
+    def learn_threads(self, records: Sequence[ThreadRecord]) -> None:
+        """Read the names of the threads that are alive; they may have been renamed."""
+        names: dict[int, str] = {}
+        for modules in self._modules_dicts():
+            names.update(thread_names(self._objects, modules))
+        for index, record in enumerate(records):
+            if record.alive:
+                # A thread identifier is used again when its thread has ended.
+                name = names.get(record.thread_id) if record.thread_id else self._comm(record.tid)
+                if name:
+                    self._names[index] = name
+
+    def threads(self, records: Iterable[ThreadRecord]) -> dict[int, Thread]:
+        """Who the threads are, by their index."""
+        return {
+            index: Thread(record.target_tid, self._names.get(index, ""), max(record.interpreter, 0))
+            for index, record in enumerate(records)
+        }
+
+    def location(self, code: int, lasti: int) -> Location:
+        """The function and line of a frame."""
+        key = (code, lasti)
+        known = self._locations.get(key)
+        if known is None:
+            known = self._locations[key] = self._location(code, lasti)
+        return known
+
+    def _location(self, code: int, lasti: int) -> Location:
+        if code == native.CODE_OMITTED:
+            return _pseudo(f"<{lasti} frames omitted>")
+        text = self._codes.get(code)
+        if text is None:
+            return _pseudo(_PSEUDO.get(code, "<unknown code>"))
+        table = self._tables.get(code)
+        if table is None:
+            table = self._tables[code] = LineTable(
+                self._runtime.layout.line_table, text.linetable, text.firstlineno
+            )
+        function = self._functions.get(code)
+        if function is None:
+            function = self._functions[code] = Function(
+                f"{self._module(text.filename)}.{text.name}",
+                text.name,
+                text.filename,
+                text.firstlineno,
+            )
+        return Location(function, table.line(lasti))
+
+    def _module(self, filename: str) -> str:
+        module = self._modules.get(filename)
+        if module:
+            return module
+        frozen = _FROZEN.fullmatch(filename)
+        if frozen:
+            return frozen[1]
+        if filename.startswith("<"):
+            return filename
+        path = PurePosixPath(filename)
+        return path.parent.name if path.name == "__init__.py" else path.stem or filename
+
+    def _modules_dicts(self) -> list[int]:
+        """Each interpreter's sys.modules, the main interpreter's first."""
+        offsets, objects = self._runtime.layout.offsets, self._objects
+        found: list[int] = []
+        try:
+            interpreter = objects.pointer(
+                self._runtime.runtime_address + offsets["runtime_interpreters_head"]
+            )
+            while interpreter and len(found) < _INTERPRETERS_LIMIT:
+                found.append(objects.pointer(interpreter + offsets["interpreter_modules"]))
+                interpreter = objects.pointer(interpreter + offsets["interpreter_next"])
+        except MemoryFault:
+            pass  # an interpreter is just being deleted
+        return [modules for modules in reversed(found) if modules]
+
+    def _comm(self, tid: int) -> str:
+        try:
+            with open(f"/proc/{self._runtime.pid}/task/{tid}/comm", "rb") as file:
+                return os.fsdecode(file.read(64)).rstrip("\n")
+        except OSError:
+            return ""
+
+
+def _pseudo(name: str) -> Location:
+    return Location(Function(name, name, "", 0), 0)

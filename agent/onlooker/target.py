@@ -1,0 +1,303 @@
+"""The library's own face: open a running Python process, record it, look at its stacks."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from importlib.metadata import version as package_version
+from typing import Final
+
+from onlooker.errors import TargetGone, UsageError
+from onlooker.observe import recorder as native
+from onlooker.observe.naming import Naming
+from onlooker.observe.recorder import Counters, Outcome, Pause, Recorder
+from onlooker.profile import build
+from onlooker.profile.kinds import KINDS, Kind
+from onlooker.profile.model import Location, Mapping, Profile
+from onlooker.profile.rows import Row, Thread
+from onlooker.runtime.locate import Runtime, locate
+
+DEFAULT_RATE_HZ: Final = 100.0
+DEFAULT_DEPTH: Final = 512
+MAX_RATE_HZ: Final = 1e6
+MAX_DEPTH: Final = 1 << 16
+
+TIME_IS_UP: Final = "the time was up"
+STOPPED: Final = "it was stopped"
+TARGET_ENDED: Final = "the target ended"
+
+# Names are learnt soon, since what starts often ends soon, and then as often as a person looks.
+_FIRST_SLICE_NS: Final = 20_000_000
+_SLICE_NS: Final = 200_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """How far a recording is."""
+
+    elapsed_ns: int
+    counters: Counters
+
+
+@dataclass(frozen=True, slots=True)
+class ThreadStack:
+    """What one thread is doing: its stack, leaf first, and facts."""
+
+    thread: Thread
+    stack: tuple[Location, ...]
+    on_cpu: bool
+    holds_gil: bool
+
+
+@dataclass(frozen=True)
+class Recording:
+    """What was recorded of a process: profiles of all the kinds asked for, from the same samples.
+
+    ``end`` says why it ended: TIME_IS_UP, STOPPED or TARGET_ENDED.
+    """
+
+    kinds: tuple[Kind, ...]
+    rate_hz: float
+    start_ns: int
+    duration_ns: int
+    end: str
+    counters: Counters
+    pauses_ns: tuple[int, ...]
+    comments: tuple[str, ...]
+    mapping: Mapping
+    rows: tuple[Row, ...]
+    stacks: dict[int, tuple[Location, ...]]
+    threads: dict[int, Thread]
+
+    def profile(self, kind: str, *, all_frames: bool = False) -> Profile:
+        """One of the kinds recorded. Bootstrap frames are left out unless ``all_frames``.
+
+        Raises UsageError for a kind that was not recorded.
+        """
+        if kind not in {recorded.name for recorded in self.kinds}:
+            raise UsageError(f"the profile {kind!r} was not recorded")
+        return build.build(
+            KINDS[kind],
+            self.rows,
+            self.stacks.__getitem__,
+            self.threads,
+            build.Recording(
+                self.rate_hz, self.start_ns, self.duration_ns, self.comments, self.mapping
+            ),
+            all_frames=all_frames,
+        )
+
+    @cached_property
+    def reached_hz(self) -> float:
+        """Ticks a second that took place."""
+        return self.counters.ticks * 1e9 / self.duration_ns if self.duration_ns else 0.0
+
+
+class Target:
+    """A running CPython process. Nothing is loaded into it, and nothing in it changes.
+
+    Raises NoSuchProcess, NotPython, UnsupportedPython, NotReady or NotPermitted.
+    """
+
+    def __init__(self, pid: int) -> None:
+        self.runtime: Runtime = locate(pid)
+
+    def close(self) -> None:
+        """Let go of the process's memory."""
+        self.runtime.memory.close()
+
+    def __enter__(self) -> Target:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    @property
+    def version(self) -> str:
+        """The target's Python, such as ``3.12.1``."""
+        word = self.runtime.version
+        return f"{word >> 24}.{word >> 16 & 0xFF}.{word >> 8 & 0xFF}"
+
+    def record(
+        self,
+        kinds: Sequence[str] = ("cpu",),
+        seconds: float | None = None,
+        *,
+        rate_hz: float = DEFAULT_RATE_HZ,
+        pause: Pause = "auto",
+        depth: int = DEFAULT_DEPTH,
+        own_child: bool = False,
+        stop: Callable[[], bool] = lambda: False,
+        progress: Callable[[Progress], None] = lambda _: None,
+    ) -> Recording:
+        """Sample the threads' stacks, ``rate_hz`` times a second and thread.
+
+        Ends after ``seconds``, when ``stop()`` says so (it is asked at least five times a second and
+        after every signal), or with the target; what was gathered until then is returned.
+        ``progress`` is called as often. ``own_child``: this process waits for the target's exit.
+
+        Raises UsageError for a kind that does not exist or a rate or depth beyond reach, TargetGone
+        if the target ended before there was anything to return, NotPermitted.
+        """
+        chosen = _kinds(kinds)
+        _check_range("rate", rate_hz, 0.01, MAX_RATE_HZ)
+        _check_range("depth", depth, 1, MAX_DEPTH)
+        wanted = 0
+        if all(kind.wanted for kind in chosen):
+            for kind in chosen:
+                wanted |= kind.wanted
+        facts = 0
+        for kind in chosen:
+            facts |= kind.wanted
+        naming = Naming(self.runtime)
+        with Recorder(
+            self.runtime,
+            rate_hz=rate_hz,
+            facts=facts,
+            wanted=wanted,
+            pause=pause,
+            depth=depth,
+            own_child=own_child,
+        ) as recorder:
+            start_ns = time.time_ns()
+            began_ns = time.monotonic_ns()
+            end = _run(recorder, naming, seconds, stop, progress)
+            duration_ns = time.monotonic_ns() - began_ns
+            recorder.finish()
+            try:
+                naming.learn(recorder)
+            except TargetGone:
+                pass  # it has just ended; what was learnt before names nearly all
+            counters = recorder.counters
+            if end == TARGET_ENDED and not counters.samples:
+                raise TargetGone(f"process {self.runtime.pid} ended before anything was sampled")
+            rows = tuple(recorder.rows())
+            stacks = recorder.stacks()
+            return Recording(
+                kinds=chosen,
+                rate_hz=rate_hz,
+                start_ns=start_ns,
+                duration_ns=duration_ns,
+                end=end,
+                counters=counters,
+                pauses_ns=tuple(sorted(recorder.pauses_ns())),
+                comments=self._comments(chosen, rate_hz, pause, depth, counters, end),
+                mapping=Mapping(self.runtime.image_path, self.runtime.build_id),
+                rows=rows,
+                stacks={
+                    stack: tuple(naming.location(*frame) for frame in stacks.frames(stack))
+                    for stack in {row.stack_id for row in rows}
+                },
+                threads=naming.threads(recorder.threads()),
+            )
+
+    def stacks(self, *, pause: Pause = "auto", depth: int = DEFAULT_DEPTH) -> list[ThreadStack]:
+        """Every thread's stack, now; the thread that started first comes first."""
+        naming = Naming(self.runtime)
+        with Recorder(
+            self.runtime,
+            rate_hz=1,
+            facts=native.ON_CPU | native.HOLDS_GIL,
+            wanted=0,
+            pause=pause,
+            depth=depth,
+        ) as recorder:
+            if recorder.tick() is Outcome.GONE:
+                raise TargetGone(f"process {self.runtime.pid} has ended")
+            naming.learn(recorder)
+            threads = naming.threads(recorder.threads())
+            stacks = recorder.stacks()
+            return [
+                ThreadStack(
+                    threads[row.thread_id],
+                    tuple(naming.location(*frame) for frame in stacks.frames(row.stack_id)),
+                    bool(row.facts & native.ON_CPU),
+                    bool(row.facts & native.HOLDS_GIL),
+                )
+                for row in reversed(list(recorder.rows()))
+                if row.count
+            ]
+
+    def _comments(
+        self,
+        kinds: Sequence[Kind],
+        rate_hz: float,
+        pause: Pause,
+        depth: int,
+        counters: Counters,
+        end: str,
+    ) -> tuple[str, ...]:
+        identity = self.runtime.identity
+        started = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(identity.start_time_ns / 1e9))
+        return (
+            f"onlooker {package_version('onlooker')}: {' '.join(sys.argv)}",
+            f"target: {identity.program}, pid {identity.pid}, started {started},"
+            f" Python {self.version} ({identity.executable}): {' '.join(identity.argv)}",
+            f"recorded: {','.join(kind.name for kind in kinds)} at {rate_hz:g} Hz,"
+            f" pause {pause}, depth {depth}; ended because: {end}",
+            "truth: " + ", ".join(f"{name} {value}" for name, value in truth(counters)),
+            *_caveats(counters),
+        )
+
+
+def truth(counters: Counters) -> tuple[tuple[str, int], ...]:
+    """The counters that tell how far a profile can be believed, by the names users see."""
+    return (
+        ("samples", counters.samples),
+        ("torn", counters.torn),
+        ("retried", counters.retried),
+        ("paused", counters.paused),
+        ("late", counters.late),
+        ("lost", counters.lost),
+    )
+
+
+def _caveats(counters: Counters) -> list[str]:
+    if counters.overflow:
+        return [f"{counters.overflow} samples came after the table of stacks was full"]
+    return []
+
+
+def _kinds(names: Sequence[str]) -> tuple[Kind, ...]:
+    unknown = [name for name in names if name not in KINDS]
+    if unknown or not names:
+        raise UsageError(
+            f"there is no profile kind {', '.join(unknown)!r}", f"The kinds are: {', '.join(KINDS)}."
+        )
+    return tuple(KINDS[name] for name in dict.fromkeys(names))
+
+
+def _check_range(name: str, value: float, least: float, most: float) -> None:
+    if not least <= value <= most:
+        raise UsageError(f"the {name} {value:g} is not between {least:g} and {most:g}")
+
+
+def _run(
+    recorder: Recorder,
+    naming: Naming,
+    seconds: float | None,
+    stop: Callable[[], bool],
+    progress: Callable[[Progress], None],
+) -> str:
+    """Run until the end, and say why it was one."""
+    began_ns = now_ns = time.monotonic_ns()
+    end_ns = began_ns + round(seconds * 1e9) if seconds is not None else None
+    slice_ns = _FIRST_SLICE_NS
+    while not stop():
+        if end_ns is not None and now_ns >= end_ns:
+            return TIME_IS_UP
+        until_ns = now_ns + slice_ns
+        outcome = recorder.run(until_ns if end_ns is None else min(until_ns, end_ns))
+        if outcome is Outcome.GONE:
+            return TARGET_ENDED
+        try:
+            naming.learn(recorder)
+        except TargetGone:
+            return TARGET_ENDED
+        now_ns = time.monotonic_ns()
+        progress(Progress(now_ns - began_ns, recorder.counters))
+        slice_ns = _SLICE_NS
+    return STOPPED

@@ -1,0 +1,69 @@
+#include "recorder.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+uint64_t monotonic_ns(void)
+{
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
+}
+
+bool array_reserve(void **items, uint32_t *capacity, uint32_t count, size_t item_size,
+                   uint32_t limit)
+{
+    if (count < *capacity)
+        return true;
+    if (count >= limit)
+        return false;
+    uint32_t wanted = *capacity ? *capacity : 16;
+    while (wanted <= count)
+        wanted *= 2;
+    if (wanted > limit)
+        wanted = limit;
+    void *grown = realloc(*items, (size_t)wanted * item_size);
+    if (!grown)
+        return false;
+    *items = grown;
+    *capacity = wanted;
+    return true;
+}
+
+uint64_t load_u64(const unsigned char *bytes, int32_t offset)
+{
+    uint64_t value;
+    memcpy(&value, bytes + offset, sizeof value);
+    return value;
+}
+
+uint32_t load_u32(const unsigned char *bytes, int32_t offset)
+{
+    uint32_t value;
+    memcpy(&value, bytes + offset, sizeof value);
+    return value;
+}
+
+uint64_t hash_u64(uint64_t value)
+{
+    value ^= value >> 33;
+    value *= 0xff51afd7ed558ccdu;
+    value ^= value >> 33;
+    value *= 0xc4ceb9fe1a85ec53u;
+    value ^= value >> 33;
+    return value;
+}
+
+uint64_t hash_bytes(uint64_t seed, const unsigned char *bytes, size_t length)
+{
+    uint64_t hash = hash_u64(seed ^ length);
+    while (length >= 8) {
+        hash = hash_u64(hash ^ load_u64(bytes, 0)) + 0x9e3779b97f4a7c15u;
+        bytes += 8;
+        length -= 8;
+    }
+    uint64_t rest = 0;
+    memcpy(&rest, bytes, length);
+    return hash_u64(hash ^ rest);
+}

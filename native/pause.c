@@ -1,0 +1,91 @@
+#include "pause.h"
+
+#include <errno.h>
+#include <sched.h>
+#include <signal.h>
+#include <sys/ptrace.h>
+#include <sys/wait.h>
+#include <time.h>
+
+/* A running thread stops within microseconds, one that waits for a CPU when it gets one. */
+#define STOP_DEADLINE_NS 200000000u
+#define SPIN_NS 100000u
+
+/* Looks whether the thread has stopped: 0, EAGAIN (not yet) or ESRCH (it ended). */
+static int poll_stop(thread_stop *stop)
+{
+    /* Our own child's leader must stay for whoever waits for it; any other thread that dies while
+     * traced is ours to reap, or it would stay a zombie. */
+    int exits = stop->own_child && stop->tid == stop->leader ? 0 : WEXITED;
+    siginfo_t info = {0};
+    if (waitid(P_PID, (id_t)stop->tid, &info, WSTOPPED | WNOHANG | __WALL | exits) < 0)
+        return errno == EINTR ? EAGAIN : ESRCH;
+    if (!info.si_pid)
+        return EAGAIN;
+    if (info.si_code != CLD_TRAPPED && info.si_code != CLD_STOPPED)
+        return ESRCH;
+    /* Either the stop we asked for, or one to deliver a signal, which we pass on. */
+    stop->signal = info.si_status >> 8 == PTRACE_EVENT_STOP ? 0 : info.si_status & 0x7f;
+    stop->stopped = true;
+    return 0;
+}
+
+static void let_go(thread_stop *stop)
+{
+    ptrace(PTRACE_DETACH, stop->tid, NULL, (void *)(intptr_t)stop->signal);
+    stop->tid = 0;
+    stop->stopped = false;
+}
+
+/* A thread that did not stop in time cannot be let go before it does. */
+static bool still_waiting(thread_stop *stop)
+{
+    if (!stop->tid)
+        return false;
+    int result = poll_stop(stop);
+    if (result == 0)
+        let_go(stop);
+    else if (result == ESRCH)
+        stop->tid = 0;
+    return stop->tid != 0;
+}
+
+int pause_begin(thread_stop *stop, int32_t tid)
+{
+    if (still_waiting(stop))
+        return EBUSY;
+    if (ptrace(PTRACE_SEIZE, tid, NULL, NULL) < 0)
+        return errno;
+    stop->tid = tid;
+    stop->signal = 0;
+    if (ptrace(PTRACE_INTERRUPT, tid, NULL, NULL) < 0 && errno == ESRCH) {
+        stop->tid = 0;
+        return ESRCH;
+    }
+    uint64_t start_ns = monotonic_ns();
+    for (;;) {
+        int result = poll_stop(stop);
+        if (result == 0)
+            break;
+        if (result == ESRCH) {
+            stop->tid = 0;
+            return ESRCH;
+        }
+        uint64_t waited_ns = monotonic_ns() - start_ns;
+        if (waited_ns > STOP_DEADLINE_NS)
+            return ETIMEDOUT;
+        if (waited_ns < SPIN_NS)
+            sched_yield();
+        else
+            nanosleep(&(struct timespec){.tv_nsec = 20000}, NULL);
+    }
+    stop->stopped_ns = monotonic_ns();
+    return 0;
+}
+
+uint64_t pause_end(thread_stop *stop)
+{
+    uint64_t length_ns = monotonic_ns() - stop->stopped_ns;
+    let_go(stop);
+    return length_ns;
+}

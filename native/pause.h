@@ -1,0 +1,27 @@
+/* pause.h: stops one thread of the target for as long as a read takes. Nothing stays behind: the
+ * thread is seized, stopped, read and let go in one breath, and if this process dies in between
+ * the kernel lets it go. The only code that uses ptrace. */
+#ifndef ONLOOKER_PAUSE_H
+#define ONLOOKER_PAUSE_H
+
+#include "recorder.h"
+
+typedef struct thread_stop {
+    int32_t leader;  /* the target's pid */
+    bool own_child;  /* never reap the leader: somebody waits for it */
+    int32_t tid;     /* stopped now, or asked to stop; 0: none */
+    int32_t signal;  /* that the stop held back */
+    bool stopped;
+    uint64_t stopped_ns; /* when */
+} thread_stop;
+
+/* Stops TID, which should be running: a system call that it blocks in might return EINTR. Returns
+ * 0, or an errno: ESRCH (the thread is gone), EPERM (not allowed, or another tracer has it),
+ * ETIMEDOUT (it did not stop; it will be let go as soon as it does), EBUSY (still waiting for
+ * one like that). */
+int pause_begin(thread_stop *stop, int32_t tid);
+
+/* Lets the thread go, with the signal that arrived meanwhile. Returns the length of the stop, ns. */
+uint64_t pause_end(thread_stop *stop);
+
+#endif

@@ -1,0 +1,561 @@
+#include "recorder.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <time.h>
+
+#include "memory.h"
+#include "pause.h"
+#include "stacks.h"
+#include "tasks.h"
+#include "threads.h"
+#include "walk.h"
+
+/* Reads in a row that may find the stack moving before the thread is stopped or the sample given
+ * up, and reads that may only complete the prediction. */
+#define TRIES 12u
+#define TRIES_WITHOUT_PAUSE 50u
+#define PREDICTIONS 64u
+
+/* Stops in a row for one sample: between two of them the thread may have gone to sleep. */
+#define ROUNDS 3u
+
+/* How old the lists of threads may get. That threads have come is seen at once (at every tick, but
+ * not more often than CHANGED_INTERVAL_NS); that one has gone shows when it is sampled. */
+#define REFRESH_INTERVAL_NS 100000000u
+#define CHANGED_INTERVAL_NS 100000u
+
+/* How often the CPU time of threads that are not Python's is looked at. */
+#define NATIVE_INTERVAL_NS 100000000u
+
+/* A sleep shorter than this overshoots by as much as it lasts; wait awake instead. */
+#define SPIN_NS 15000u
+
+/* Same stacks in a row after which a thread is suspected of sleeping, when nobody asked whether it
+ * is on CPU. */
+#define QUIET 2u
+
+#define PAUSES_KEPT 65536u
+
+struct recorder {
+    memory *source;
+    layout layout;
+    options options;
+    stacks stacks;
+    walker walker;
+    tasks tasks;
+    threads threads;
+    thread_stop stop;
+    counters counters;
+    uint32_t *pauses_ns;
+    uint64_t random;
+    uint64_t next_slot; /* ticks have slots of one period each, counted from the start */
+    uint64_t due_ns;
+    uint64_t refreshed_ns, checked_ns, native_ns;
+    bool stale; /* a thread has gone */
+    uint64_t process_base_ns, process_ns; /* CPU time of the process: at the start, when last read */
+    uint64_t orphans_given_ns;
+};
+
+static uint64_t random_below(recorder *recorder, uint64_t limit)
+{
+    recorder->random += 0x9e3779b97f4a7c15u;
+    return limit ? hash_u64(recorder->random) % limit : 0;
+}
+
+/* Each slot's tick comes at a random moment of it: evenly spread, but never in step with anything
+ * periodic in the target. */
+static void plan_tick(recorder *recorder, uint64_t now_ns)
+{
+    uint64_t period_ns = recorder->options.period_ns, start_ns = recorder->counters.start_ns;
+    uint64_t slot = recorder->next_slot, current = (now_ns - start_ns) / period_ns;
+    if (slot < current) {
+        recorder->counters.late += current - slot;
+        slot = current;
+    }
+    recorder->due_ns = start_ns + slot * period_ns + random_below(recorder, period_ns);
+    recorder->next_slot = slot + 1;
+}
+
+static bool layout_check(const layout *layout)
+{
+    /* Every member is an int32_t offset. The largest is _PyRuntime's. */
+    const int32_t *offsets = (const int32_t *)layout;
+    for (size_t i = 0; i < sizeof *layout / sizeof *offsets; i++)
+        if (offsets[i] < ONLOOKER_NONE || offsets[i] > 1 << 24)
+            return false;
+    return (layout->thread_current_frame != ONLOOKER_NONE ||
+            (layout->thread_cframe != ONLOOKER_NONE &&
+             layout->cframe_current_frame != ONLOOKER_NONE)) &&
+           (layout->frame_lasti_scale != ONLOOKER_NONE || layout->code_adaptive != ONLOOKER_NONE) &&
+           (layout->runtime_gil != ONLOOKER_NONE || layout->interpreter_gil != ONLOOKER_NONE) &&
+           layout->runtime_interpreters_head >= 0 && layout->runtime_finalizing >= 0 &&
+           layout->interpreter_next >= 0 && layout->interpreter_id >= 0 &&
+           layout->interpreter_threads_head >= 0 && layout->gil_last_holder >= 0 &&
+           layout->gil_locked >= 0 && layout->thread_next >= 0 && layout->thread_interp >= 0 &&
+           layout->thread_id >= 0 && layout->frame_previous >= 0 &&
+           layout->frame_executable >= 0 && layout->frame_instr >= 0 &&
+           layout->code_filename >= 0 && layout->code_name >= 0 && layout->code_linetable >= 0 &&
+           layout->code_firstlineno >= 0 && layout->object_type >= 0 &&
+           layout->unicode_length >= 0 && layout->unicode_length <= 64 &&
+           layout->unicode_state >= 0 && layout->unicode_state <= 64 &&
+           layout->unicode_ascii_data >= 0 && layout->unicode_ascii_data <= 128 &&
+           layout->unicode_compact_data >= 0 && layout->unicode_compact_data <= 128 &&
+           layout->bytes_size >= 0 && layout->bytes_size <= 64 && layout->bytes_data >= 0 &&
+           layout->bytes_data <= 128;
+}
+
+recorder *recorder_open(memory *source, int32_t pid, const layout *layout, const options *options)
+{
+    recorder *new = calloc(1, sizeof *new);
+    if (!new)
+        return NULL;
+    new->source = source;
+    new->layout = *layout;
+    new->options = *options;
+    new->random = options->seed;
+    new->tasks.task_fd = -1;
+    new->stop = (thread_stop){.leader = pid, .own_child = options->own_child != 0};
+    new->pauses_ns = calloc(PAUSES_KEPT, sizeof *new->pauses_ns);
+    if (!new->pauses_ns || !options->period_ns || !layout_check(layout) ||
+        !stacks_init(&new->stacks) ||
+        !walker_init(&new->walker, source, &new->layout, options->code_type, options->depth,
+                     &new->stacks) ||
+        (pid && !tasks_init(&new->tasks, pid, options->namespaced != 0))) {
+        recorder_close(new);
+        return NULL;
+    }
+    new->threads = (threads){.source = source,
+                             .layout = &new->layout,
+                             .options = &new->options,
+                             .tasks = pid ? &new->tasks : NULL,
+                             .walker = &new->walker};
+    if (pid && options->facts & ONLOOKER_ON_CPU) {
+        tasks_scan(&new->tasks);
+        new->process_base_ns = new->process_ns = tasks_process_cpu_ns(&new->tasks);
+    }
+    /* A timer of ours should fire when it is due; by default the kernel may be 50 us late. */
+    prctl(PR_SET_TIMERSLACK, 1);
+    new->counters.start_ns = monotonic_ns();
+    plan_tick(new, new->counters.start_ns);
+    return new;
+}
+
+/* --- reading one thread --- */
+
+static bool may_pause(const recorder *recorder, const thread *thread)
+{
+    return recorder->options.pause != ONLOOKER_PAUSE_NEVER && thread->task && !thread->task->gone;
+}
+
+/* Reads until it succeeds, for at most TRIES torn reads. WALK_TORN when it never did. */
+static int walk_repeatedly(recorder *recorder, walk *walk, uint32_t tries, uint32_t *stack,
+                           bool *retried)
+{
+    for (uint32_t torn = 0, predictions = 0; torn < tries && predictions < PREDICTIONS;) {
+        int result = walk_try(&recorder->walker, walk, stack);
+        if (result == WALK_TORN) {
+            recorder->counters.torn++;
+            torn++;
+        } else if (result == WALK_AGAIN) {
+            predictions++;
+        } else {
+            return result;
+        }
+        *retried = true;
+    }
+    return WALK_TORN;
+}
+
+static int walk_paused(recorder *recorder, thread *thread, uint32_t *stack, bool *retried)
+{
+    int error = pause_begin(&recorder->stop, thread->task->tid);
+    if (error) {
+        recorder->counters.pause_errno = error;
+        return error == ESRCH ? ONLOOKER_OK : WALK_TORN;
+    }
+    int result = walk_repeatedly(recorder, &thread->walk, TRIES, stack, retried);
+    uint64_t length_ns = pause_end(&recorder->stop);
+    recorder->pauses_ns[recorder->counters.paused++ % PAUSES_KEPT] =
+        length_ns < UINT32_MAX ? (uint32_t)length_ns : UINT32_MAX;
+    return result;
+}
+
+/* The stack of one thread state on top of *STACK. WALK_TORN: given up. */
+static int read_state(recorder *recorder, thread *thread, uint32_t *stack, bool *retried)
+{
+    walk *walk = &thread->walk;
+    if (!may_pause(recorder, thread))
+        return walk_repeatedly(recorder, walk, TRIES_WITHOUT_PAUSE, stack, retried);
+    for (uint32_t round = 0; round < ROUNDS; round++) {
+        int result = WALK_TORN;
+        if (recorder->options.pause != ONLOOKER_PAUSE_ALWAYS)
+            result = walk_repeatedly(recorder, walk, TRIES, stack, retried);
+        if (result != WALK_TORN)
+            return result;
+        /* A thread that sleeps is not stopped: its system call might return EINTR. It does not
+         * need it either, for its stack does not move. */
+        result = task_on_cpu(&recorder->tasks, thread->task)
+                     ? walk_paused(recorder, thread, stack, retried)
+                     : walk_repeatedly(recorder, walk, TRIES, stack, retried);
+        if (result != WALK_TORN)
+            return result;
+    }
+    return walk_repeatedly(recorder, walk, TRIES_WITHOUT_PAUSE, stack, retried);
+}
+
+/* The whole stack of an OS thread; *RECORD is that of the thread state on top. */
+static int read_stack(recorder *recorder, thread *thread, uint32_t *stack, uint32_t *record,
+                      bool *retried)
+{
+    uint32_t base = STACK_EMPTY;
+    *record = thread->record;
+    if (thread->outer) {
+        int result = read_stack(recorder, thread->outer, &base, record, retried);
+        if (result != ONLOOKER_OK)
+            return result;
+    }
+    *stack = base;
+    int result = read_state(recorder, thread, stack, retried);
+    if (*stack != base)
+        *record = thread->record;
+    return result;
+}
+
+/* --- counting --- */
+
+/* The sum a sample's CPU time is spread over: the kernel accounts a running thread only at its own
+ * ticks, so what it reports now belongs to all CPU samples since it last reported something. */
+static void charge(recorder *recorder, task *task, uint32_t row_index)
+{
+    stacks *stacks = &recorder->stacks;
+    uint64_t accounted_ns = task->run_ns - task->charged_ns;
+    if (task->pending_count == PENDING_LIMIT)
+        memmove(task->pending, task->pending + 1, --task->pending_count * sizeof *task->pending);
+    task->pending[task->pending_count++] = row_index;
+    task->last_cpu_row = row_index;
+    if (!accounted_ns)
+        return;
+    for (uint32_t i = 0; i < task->pending_count; i++)
+        stacks->rows[task->pending[i]].cpu_ns +=
+            accounted_ns * (i + 1) / task->pending_count - accounted_ns * i / task->pending_count;
+    task->charged_ns = task->run_ns;
+    task->pending_count = 0;
+}
+
+/* CPU time of threads that have ended without a sample having taken it. */
+static uint64_t orphaned_ns(const recorder *recorder)
+{
+    uint64_t all_ns = recorder->process_ns - recorder->process_base_ns;
+    uint64_t accounted_ns = tasks_live_cpu_ns(&recorder->tasks) + recorder->tasks.dead_ns +
+                            recorder->orphans_given_ns;
+    return all_ns > accounted_ns ? all_ns - accounted_ns : 0;
+}
+
+/* A thread that lives shorter than a period is met with a chance in proportion to its CPU time, but
+ * most of them are not met at all and of those that are, what they run afterwards is missed. That
+ * time goes to the ones that are met, so that the sum is right and the shares are too. */
+static void adopt_orphans(recorder *recorder, task *task, uint32_t row_index)
+{
+    if (!task->newborn)
+        return;
+    task->newborn = false;
+    uint64_t orphans_ns = orphaned_ns(recorder);
+    recorder->stacks.rows[row_index].cpu_ns += orphans_ns;
+    recorder->orphans_given_ns += orphans_ns;
+}
+
+static uint32_t pseudo_stack(recorder *recorder, uint32_t code)
+{
+    uint32_t stack = stacks_push(&recorder->stacks, STACK_EMPTY, code, 0);
+    return stack == STACK_FULL ? STACK_EMPTY : stack;
+}
+
+static row *row_of(recorder *recorder, uint32_t stack, uint32_t record, uint32_t facts,
+                   uint32_t *index)
+{
+    if (stack == STACK_EMPTY)
+        stack = pseudo_stack(recorder, ONLOOKER_CODE_NO_FRAME);
+    *index = stack == STACK_FULL ? STACK_FULL
+                                 : stacks_row(&recorder->stacks, stack, record, facts);
+    if (*index == STACK_FULL) {
+        recorder->counters.overflow++;
+        *index = stacks_row(&recorder->stacks, pseudo_stack(recorder, ONLOOKER_CODE_OVERFLOW),
+                            THREADS_SHARED_RECORD, facts);
+    }
+    return *index == STACK_FULL ? NULL : &recorder->stacks.rows[*index];
+}
+
+static void count(recorder *recorder, thread *thread, uint32_t stack, uint32_t record,
+                  uint32_t facts, uint64_t elapsed_ns)
+{
+    uint32_t index;
+    row *row = row_of(recorder, stack, record, facts, &index);
+    if (!row)
+        return;
+    row->count++;
+    row->wall_ns += elapsed_ns;
+    if (facts & ONLOOKER_ON_CPU && thread->task) {
+        charge(recorder, thread->task, index);
+        adopt_orphans(recorder, thread->task, index);
+    }
+    if (!recorder->counters.samples++)
+        recorder->counters.first_sample_ns = monotonic_ns();
+}
+
+/* --- one tick --- */
+
+/* Whether the thread is on CPU, as far as that has been asked for or can save a read. False when
+ * it has ended. */
+static bool find_facts(recorder *recorder, thread *thread, uint32_t *facts)
+{
+    task *task = thread->task;
+    bool ask = recorder->options.facts & ONLOOKER_ON_CPU;
+    if (!task)
+        return true;
+    if (!ask && !thread->settled && thread->same < QUIET)
+        return true;
+    if (!task_account(&recorder->tasks, task)) {
+        recorder->stale = true;
+        return false;
+    }
+    if (!task->asleep) {
+        thread->settled = false;
+        if (task_on_cpu(&recorder->tasks, task)) {
+            thread->same = 0;
+            *facts |= ask ? ONLOOKER_ON_CPU : 0;
+        } else {
+            /* Should it have run since task_account, the next call will notice. */
+            task->asleep = true;
+        }
+    }
+    return true;
+}
+
+/* The stack is what the thread sleeps with if it was asleep before and after the read. */
+static void settle(recorder *recorder, thread *thread, uint32_t stack)
+{
+    thread->same = stack == thread->stack ? thread->same + 1 : 0;
+    thread->stack = stack;
+    thread->settled = thread->task && thread->task->asleep && !thread->outer &&
+                      task_account(&recorder->tasks, thread->task) && thread->task->asleep;
+}
+
+static int sample_thread(recorder *recorder, thread *thread, uint64_t now_ns)
+{
+    uint32_t facts = 0, stack, record = thread->record, wanted = recorder->options.wanted;
+    bool retried = false;
+    const struct threads *threads = &recorder->threads;
+    if (recorder->options.facts & ONLOOKER_HOLDS_GIL &&
+        thread->interpreter < threads->interpreter_count &&
+        threads->interpreters[thread->interpreter].gil_holder == thread->walk.tstate)
+        facts |= ONLOOKER_HOLDS_GIL;
+    if (wanted == ONLOOKER_HOLDS_GIL && !facts) {
+        thread->looked_ns = now_ns;
+        return ONLOOKER_OK;
+    }
+    if (!find_facts(recorder, thread, &facts))
+        return ONLOOKER_OK;
+    uint64_t elapsed_ns = now_ns - thread->looked_ns;
+    if (wanted && !(facts & wanted)) {
+        thread->looked_ns = now_ns;
+        return ONLOOKER_OK;
+    }
+    if (thread->settled && thread->task && thread->task->asleep) {
+        stack = thread->stack;
+        recorder->counters.reused++;
+    } else {
+        int result = read_stack(recorder, thread, &stack, &record, &retried);
+        recorder->counters.retried += retried;
+        if (result == WALK_TORN) {
+            /* Its time goes to the thread's next sample. */
+            recorder->counters.lost++;
+            return ONLOOKER_OK;
+        }
+        if (result != ONLOOKER_OK)
+            return result;
+        settle(recorder, thread, stack);
+    }
+    thread->looked_ns = now_ns;
+    count(recorder, thread, stack, record, facts, elapsed_ns);
+    return ONLOOKER_OK;
+}
+
+/* Threads that are not Python's have no Python stack, but the CPU time of the process is theirs
+ * too. */
+static void account_native_threads(recorder *recorder)
+{
+    tasks_scan(&recorder->tasks);
+    for (uint32_t i = 0; i < recorder->tasks.count; i++) {
+        task *task = recorder->tasks.items[i];
+        if (!task_account(&recorder->tasks, task) || task->python ||
+            task->run_ns == task->charged_ns)
+            continue;
+        uint32_t index, record = threads_native_record(&recorder->threads, task);
+        row *row = row_of(recorder, pseudo_stack(recorder, ONLOOKER_CODE_NATIVE), record,
+                          ONLOOKER_ON_CPU, &index);
+        if (!row)
+            continue;
+        uint64_t run_ns = task->run_ns - task->charged_ns;
+        row->count += (uint32_t)(run_ns / recorder->options.period_ns) + 1;
+        row->cpu_ns += run_ns;
+        task->charged_ns = task->run_ns;
+    }
+    recorder->process_ns = tasks_process_cpu_ns(&recorder->tasks);
+}
+
+static int look_at_threads(recorder *recorder, uint64_t now_ns)
+{
+    bool refresh = recorder->stale || !recorder->refreshed_ns ||
+                   now_ns - recorder->refreshed_ns >= REFRESH_INTERVAL_NS;
+    if (!refresh && now_ns - recorder->checked_ns >= CHANGED_INTERVAL_NS) {
+        int result = threads_changed(&recorder->threads, &refresh);
+        if (result != ONLOOKER_OK)
+            return result;
+        recorder->checked_ns = now_ns;
+    }
+    if (refresh) {
+        if (!memory_alive(recorder->source))
+            return ONLOOKER_GONE;
+        int result = threads_refresh(&recorder->threads, now_ns);
+        if (result != ONLOOKER_OK)
+            return result;
+        recorder->refreshed_ns = recorder->checked_ns = now_ns;
+        recorder->stale = false;
+    }
+    recorder->counters.threads = recorder->threads.count;
+    if (recorder->threads.tasks && recorder->options.facts & ONLOOKER_ON_CPU &&
+        now_ns - recorder->native_ns >= NATIVE_INTERVAL_NS) {
+        recorder->native_ns = now_ns;
+        if (tasks_process_cpu_ns(&recorder->tasks) != recorder->process_ns)
+            account_native_threads(recorder);
+    }
+    return recorder->options.facts & ONLOOKER_HOLDS_GIL ? threads_look_at_gil(&recorder->threads)
+                                                        : ONLOOKER_OK;
+}
+
+int recorder_tick(recorder *recorder)
+{
+    uint64_t now_ns = monotonic_ns();
+    recorder->counters.ticks++;
+    int result = look_at_threads(recorder, now_ns);
+    for (uint32_t i = 0; i < recorder->threads.count && result == ONLOOKER_OK; i++)
+        if (!recorder->threads.items[i]->inner)
+            result = sample_thread(recorder, recorder->threads.items[i], now_ns);
+    return result;
+}
+
+static int wait_until(uint64_t due_ns, uint64_t now_ns)
+{
+    if (due_ns <= now_ns)
+        return ONLOOKER_OK;
+    if (due_ns - now_ns > SPIN_NS) {
+        struct timespec due = {.tv_sec = (time_t)(due_ns / 1000000000u),
+                               .tv_nsec = (long)(due_ns % 1000000000u)};
+        return clock_nanosleep(CLOCK_MONOTONIC, TIMER_ABSTIME, &due, NULL) ? ONLOOKER_INTERRUPTED
+                                                                           : ONLOOKER_OK;
+    }
+    while (monotonic_ns() < due_ns)
+        ;
+    return ONLOOKER_OK;
+}
+
+int recorder_run(recorder *recorder, uint64_t until_ns)
+{
+    for (;;) {
+        uint64_t now_ns = monotonic_ns();
+        uint64_t next_ns = recorder->due_ns < until_ns ? recorder->due_ns : until_ns;
+        int result = wait_until(next_ns, now_ns);
+        if (result != ONLOOKER_OK || next_ns == until_ns)
+            return result;
+        result = recorder_tick(recorder);
+        plan_tick(recorder, monotonic_ns());
+        if (result != ONLOOKER_OK)
+            return result;
+    }
+}
+
+void recorder_finish(recorder *recorder)
+{
+    if (!recorder->threads.tasks || !(recorder->options.facts & ONLOOKER_ON_CPU))
+        return;
+    account_native_threads(recorder);
+    uint32_t index, unsampled = pseudo_stack(recorder, ONLOOKER_CODE_UNSAMPLED);
+    for (uint32_t i = 0; i < recorder->tasks.count; i++) {
+        task *task = recorder->tasks.items[i];
+        uint64_t rest_ns = task->run_ns - task->charged_ns;
+        if (!rest_ns || task->gone)
+            continue;
+        task->charged_ns = task->run_ns;
+        if (task->last_cpu_row != UINT32_MAX)
+            recorder->stacks.rows[task->last_cpu_row].cpu_ns += rest_ns;
+        else if (row_of(recorder, unsampled, threads_native_record(&recorder->threads, task),
+                        ONLOOKER_ON_CPU, &index))
+            recorder->stacks.rows[index].cpu_ns += rest_ns;
+    }
+    uint64_t orphans_ns = orphaned_ns(recorder);
+    if (orphans_ns && row_of(recorder, unsampled, THREADS_SHARED_RECORD, ONLOOKER_ON_CPU, &index))
+        recorder->stacks.rows[index].cpu_ns += orphans_ns;
+    recorder->orphans_given_ns += orphans_ns;
+}
+
+/* --- what was counted --- */
+
+const node *recorder_nodes(const recorder *recorder, uint32_t *count)
+{
+    *count = recorder->stacks.node_count;
+    return recorder->stacks.nodes;
+}
+
+const row *recorder_rows(const recorder *recorder, uint32_t *count)
+{
+    *count = recorder->stacks.row_count;
+    return recorder->stacks.rows;
+}
+
+const thread_record *recorder_threads(const recorder *recorder, uint32_t *count)
+{
+    *count = recorder->threads.record_count;
+    return recorder->threads.records;
+}
+
+const counters *recorder_counters(const recorder *recorder)
+{
+    return &recorder->counters;
+}
+
+const uint32_t *recorder_pauses_ns(const recorder *recorder, uint64_t *count, uint32_t *capacity)
+{
+    *count = recorder->counters.paused;
+    *capacity = PAUSES_KEPT;
+    return recorder->pauses_ns;
+}
+
+uint32_t recorder_code_count(const recorder *recorder)
+{
+    return recorder->walker.codes.entry_count;
+}
+
+int recorder_code(const recorder *recorder, uint32_t index, code_text *out)
+{
+    return codes_text(&recorder->walker.codes, index, out);
+}
+
+void recorder_release_codes(recorder *recorder, uint32_t below)
+{
+    codes_release(&recorder->walker.codes, below);
+}
+
+void recorder_close(recorder *recorder)
+{
+    if (!recorder)
+        return;
+    threads_free(&recorder->threads);
+    tasks_free(&recorder->tasks);
+    walker_free(&recorder->walker);
+    stacks_free(&recorder->stacks);
+    free(recorder->pauses_ns);
+    free(recorder);
+}

@@ -1,0 +1,30 @@
+/* stacks.h: the stacks seen, as a tree whose nodes are kept once, and what was counted for them. */
+#ifndef ONLOOKER_STACKS_H
+#define ONLOOKER_STACKS_H
+
+#include "map.h"
+#include "recorder.h"
+
+#define STACK_EMPTY 0u
+#define STACK_FULL UINT32_MAX
+
+typedef struct stacks {
+    node *nodes;
+    uint32_t node_count, node_capacity;
+    map by_step; /* hash of a node -> nodes */
+    row *rows;
+    uint32_t row_count, row_capacity;
+    map by_row; /* (stack, thread, facts) -> rows */
+} stacks;
+
+bool stacks_init(stacks *stacks);
+
+/* The stack of PARENT with a frame of CODE at LASTI on top, or STACK_FULL. */
+uint32_t stacks_push(stacks *stacks, uint32_t parent, uint32_t code, int32_t lasti);
+
+/* Index of the row of (STACK, THREAD, FACTS), made if need be; STACK_FULL when there is no room. */
+uint32_t stacks_row(stacks *stacks, uint32_t stack, uint32_t thread, uint32_t facts);
+
+void stacks_free(stacks *stacks);
+
+#endif

@@ -1,0 +1,332 @@
+#include "threads.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+/* Bounds of what is believed of a target. */
+#define INTERPRETER_LIMIT 4096u
+#define THREAD_LIMIT 32768u
+#define THREAD_SIZE_LIMIT 2048u
+
+/* Threads that get a record of their own; a program that starts threads all the time must not make
+ * us grow without end. */
+#define RECORD_LIMIT (1u << 16)
+
+static uint64_t runtime_field(const threads *threads, int32_t offset)
+{
+    return threads->options->runtime + (uint32_t)offset;
+}
+
+static int read_field(const threads *threads, uint64_t base, int32_t offset, uint64_t *out)
+{
+    return memory_read_u64(threads->source, base + (uint32_t)offset, out);
+}
+
+static uint32_t furthest(uint32_t size, int32_t offset, uint32_t width)
+{
+    uint32_t end = offset == ONLOOKER_NONE ? 0 : (uint32_t)offset + width;
+    return end > size ? end : size;
+}
+
+static uint32_t new_record(threads *threads, uint64_t thread_id, int64_t interpreter,
+                           const task *task)
+{
+    if (threads->record_count >= RECORD_LIMIT - 1 ||
+        !array_reserve((void **)&threads->records, &threads->record_capacity,
+                       threads->record_count, sizeof *threads->records, RECORD_LIMIT))
+        return THREADS_SHARED_RECORD;
+    threads->records[threads->record_count] =
+        (thread_record){.thread_id = thread_id,
+                        .interpreter = interpreter,
+                        .tid = task ? task->tid : 0,
+                        .target_tid = task ? task->target_tid : 0,
+                        .alive = 1};
+    return threads->record_count++;
+}
+
+uint32_t threads_native_record(threads *threads, task *task)
+{
+    if (task->record == UINT32_MAX)
+        task->record = new_record(threads, 0, -1, task);
+    return task->record;
+}
+
+static int read_interpreters(threads *threads)
+{
+    const layout *layout = threads->layout;
+    uint64_t address, finalizing, next;
+    int result = read_field(threads, threads->options->runtime, layout->runtime_finalizing,
+                            &finalizing);
+    if (result == ONLOOKER_OK && finalizing)
+        return ONLOOKER_GONE;
+    if (result == ONLOOKER_OK)
+        result = read_field(threads, threads->options->runtime, layout->runtime_interpreters_head,
+                            &address);
+    threads->interpreter_count = 0;
+    for (; result == ONLOOKER_OK && address; address = next) {
+        uint32_t index = threads->interpreter_count;
+        if (!array_reserve((void **)&threads->interpreters, &threads->interpreter_capacity, index,
+                           sizeof *threads->interpreters, INTERPRETER_LIMIT))
+            return ONLOOKER_OK;
+        interpreter *new = &threads->interpreters[index];
+        uint64_t id;
+        *new = (interpreter){.address = address};
+        if ((result = read_field(threads, address, layout->interpreter_id, &id)) != ONLOOKER_OK ||
+            (result = read_field(threads, address, layout->interpreter_threads_head,
+                                 &new->threads_head)) != ONLOOKER_OK ||
+            (result = read_field(threads, address, layout->interpreter_next, &next)) !=
+                ONLOOKER_OK)
+            return result;
+        new->id = (int64_t)id;
+        if (layout->runtime_gil != ONLOOKER_NONE)
+            new->gil = runtime_field(threads, layout->runtime_gil);
+        else if ((result = read_field(threads, address, layout->interpreter_gil, &new->gil)) !=
+                 ONLOOKER_OK)
+            return result;
+        threads->interpreter_count++;
+    }
+    return result;
+}
+
+/* The kernel's id of a thread, in the target's own pid namespace. */
+static int32_t native_id(const threads *threads, const unsigned char *tstate, uint64_t thread_id)
+{
+    const layout *layout = threads->layout;
+    if (layout->thread_native_thread_id != ONLOOKER_NONE)
+        return (int32_t)load_u32(tstate, layout->thread_native_thread_id);
+    int32_t tid = 0;
+    if (threads->options->pthread_tid_offset != ONLOOKER_NONE && thread_id)
+        memory_read(threads->source,
+                    thread_id + (uint32_t)threads->options->pthread_tid_offset, &tid, sizeof tid);
+    return tid;
+}
+
+static thread *known(const threads *threads, uint64_t tstate, uint64_t thread_id,
+                     int64_t interpreter_id)
+{
+    uint32_t index = map_get(&threads->by_tstate, tstate);
+    thread *found = index == MAP_ABSENT ? NULL : threads->items[index];
+    return found && found->thread_id == thread_id &&
+                   threads->records[found->record].interpreter == interpreter_id &&
+                   !(found->task && found->task->gone)
+               ? found
+               : NULL;
+}
+
+static thread *meet(threads *threads, uint64_t tstate, uint32_t interpreter,
+                    const unsigned char *bytes, uint64_t now_ns)
+{
+    const layout *layout = threads->layout;
+    uint64_t thread_id = load_u64(bytes, layout->thread_id);
+    const struct interpreter *of = &threads->interpreters[interpreter];
+    thread *thread = known(threads, tstate, thread_id, of->id);
+    if (thread) {
+        thread->interpreter = interpreter;
+        return thread;
+    }
+    task *task = threads->tasks
+                     ? tasks_find(threads->tasks, native_id(threads, bytes, thread_id))
+                     : NULL;
+    /* A thread state whose thread has ended, or has not begun, runs nothing. */
+    if (threads->tasks && !task)
+        return NULL;
+    thread = calloc(1, sizeof *thread);
+    if (!thread)
+        return NULL;
+    thread->walk.tstate = tstate;
+    if (layout->interpreter_code_object_generation != ONLOOKER_NONE)
+        thread->walk.generation_at =
+            of->address + (uint32_t)layout->interpreter_code_object_generation;
+    thread->thread_id = thread_id;
+    thread->interpreter = interpreter;
+    thread->task = task;
+    thread->looked_ns = now_ns;
+    thread->record = new_record(threads, thread_id, of->id, task);
+    return thread;
+}
+
+static int read_threads(threads *threads, uint32_t interpreter, thread ***list, uint32_t *count,
+                        uint32_t *capacity, uint64_t now_ns)
+{
+    const layout *layout = threads->layout;
+    unsigned char bytes[THREAD_SIZE_LIMIT];
+    uint32_t size = furthest(0, layout->thread_next, 8);
+    size = furthest(size, layout->thread_interp, 8);
+    size = furthest(size, layout->thread_id, 8);
+    size = furthest(size, layout->thread_native_thread_id, 8);
+    if (size > sizeof bytes)
+        return ONLOOKER_FAULT;
+    uint64_t tstate = threads->interpreters[interpreter].threads_head;
+    for (uint32_t steps = 0; tstate && steps < THREAD_LIMIT; steps++) {
+        int result = memory_read(threads->source, tstate, bytes, size);
+        if (result != ONLOOKER_OK)
+            return result;
+        /* Not a (living) thread state: the list moved. */
+        if (load_u64(bytes, layout->thread_interp) != threads->interpreters[interpreter].address)
+            return ONLOOKER_FAULT;
+        thread *thread = meet(threads, tstate, interpreter, bytes, now_ns);
+        if (thread && !thread->seen) {
+            if (!array_reserve((void **)list, capacity, *count, sizeof **list, THREAD_LIMIT)) {
+                if (map_get(&threads->by_tstate, tstate) == MAP_ABSENT)
+                    free(thread);
+                return ONLOOKER_NO_MEMORY;
+            }
+            thread->seen = true;
+            (*list)[(*count)++] = thread;
+        }
+        tstate = load_u64(bytes, layout->thread_next);
+    }
+    return ONLOOKER_OK;
+}
+
+static void forget(threads *threads, thread *thread)
+{
+    threads->records[thread->record].alive = 0;
+    walk_free(&thread->walk);
+    free(thread);
+}
+
+/* A thread that runs in several interpreters has a state in each; the newest interpreter's calls
+ * stand on those of the one it was entered from. */
+static void link_same_os_threads(threads *threads)
+{
+    for (uint32_t i = 0; i < threads->count; i++) {
+        threads->items[i]->outer = NULL;
+        threads->items[i]->inner = false;
+    }
+    if (threads->interpreter_count < 2)
+        return;
+    map by_tid = {0};
+    for (uint32_t i = 0; i < threads->count; i++) {
+        thread *thread = threads->items[i];
+        uint32_t innermost;
+        if (!thread->task)
+            continue;
+        innermost = map_get(&by_tid, (uint32_t)thread->task->tid);
+        if (innermost != MAP_ABSENT) {
+            struct thread *last = threads->items[innermost];
+            while (last->outer)
+                last = last->outer;
+            last->outer = thread;
+            thread->inner = true;
+        } else if (!map_set(&by_tid, (uint32_t)thread->task->tid, i)) {
+            break;
+        }
+    }
+    map_free(&by_tid);
+}
+
+int threads_refresh(threads *threads, uint64_t now_ns)
+{
+    thread **list = NULL;
+    uint32_t count = 0, capacity = 0;
+    if (!threads->record_count)
+        new_record(threads, 0, -1, NULL);
+    for (uint32_t i = 0; i < threads->count; i++)
+        threads->items[i]->seen = false;
+    int result = read_interpreters(threads);
+    for (uint32_t i = 0; result == ONLOOKER_OK && i < threads->interpreter_count; i++)
+        result = read_threads(threads, i, &list, &count, &capacity, now_ns);
+    if (result == ONLOOKER_FAULT) {
+        /* Half a list says nothing about who has gone. */
+        for (uint32_t i = 0; i < threads->count; i++) {
+            thread *thread = threads->items[i];
+            if (!thread->seen && !(thread->task && thread->task->gone) &&
+                array_reserve((void **)&list, &capacity, count, sizeof *list, THREAD_LIMIT)) {
+                thread->seen = true;
+                list[count++] = thread;
+            }
+        }
+    }
+    for (uint32_t i = 0; i < threads->count; i++) {
+        if (threads->items[i]->task)
+            threads->items[i]->task->python = false;
+        if (!threads->items[i]->seen)
+            forget(threads, threads->items[i]);
+    }
+    free(threads->items);
+    threads->items = list;
+    threads->count = count;
+    threads->capacity = capacity;
+    map_clear(&threads->by_tstate);
+    for (uint32_t i = 0; i < count; i++) {
+        if (!map_set(&threads->by_tstate, list[i]->walk.tstate, i))
+            return ONLOOKER_NO_MEMORY;
+        if (list[i]->task)
+            list[i]->task->python = true;
+    }
+    link_same_os_threads(threads);
+    return result == ONLOOKER_FAULT ? ONLOOKER_OK : result;
+}
+
+int threads_changed(threads *threads, bool *changed)
+{
+    const layout *layout = threads->layout;
+    enum { CHUNK = 64 };
+    uint64_t heads[CHUNK + 2];
+    struct iovec local[CHUNK + 2], remote[CHUNK + 2];
+    *changed = false;
+    for (uint32_t first = 0; first == 0 || first < threads->interpreter_count; first += CHUNK) {
+        uint32_t pieces = 0, here = threads->interpreter_count - first;
+        here = here < CHUNK ? here : CHUNK;
+        for (uint32_t i = 0; i < here; i++, pieces++)
+            remote[pieces].iov_base =
+                (void *)(uintptr_t)(threads->interpreters[first + i].address +
+                                    (uint32_t)layout->interpreter_threads_head);
+        remote[pieces++].iov_base =
+            (void *)(uintptr_t)runtime_field(threads, layout->runtime_interpreters_head);
+        remote[pieces++].iov_base =
+            (void *)(uintptr_t)runtime_field(threads, layout->runtime_finalizing);
+        for (uint32_t i = 0; i < pieces; i++) {
+            local[i] = (struct iovec){&heads[i], sizeof heads[i]};
+            remote[i].iov_len = sizeof heads[i];
+        }
+        int result = memory_readv(threads->source, local, remote, pieces);
+        if (result == ONLOOKER_FAULT) {
+            *changed = true; /* an interpreter has gone */
+            return ONLOOKER_OK;
+        }
+        if (result != ONLOOKER_OK)
+            return result;
+        if (heads[here + 1])
+            return ONLOOKER_GONE;
+        for (uint32_t i = 0; i < here; i++)
+            *changed |= heads[i] != threads->interpreters[first + i].threads_head;
+        *changed |= !threads->interpreter_count || heads[here] != threads->interpreters[0].address;
+    }
+    return ONLOOKER_OK;
+}
+
+int threads_look_at_gil(threads *threads)
+{
+    const layout *layout = threads->layout;
+    for (uint32_t i = 0; i < threads->interpreter_count; i++) {
+        interpreter *interpreter = &threads->interpreters[i];
+        uint64_t holder = 0;
+        int32_t locked = 0;
+        struct iovec local[] = {{&holder, sizeof holder}, {&locked, sizeof locked}};
+        struct iovec remote[] = {
+            {(void *)(uintptr_t)(interpreter->gil + (uint32_t)layout->gil_last_holder),
+             sizeof holder},
+            {(void *)(uintptr_t)(interpreter->gil + (uint32_t)layout->gil_locked), sizeof locked}};
+        interpreter->gil_holder = 0;
+        if (!interpreter->gil)
+            continue;
+        int result = memory_readv(threads->source, local, remote, 2);
+        if (result == ONLOOKER_OK && locked == 1)
+            interpreter->gil_holder = holder;
+        else if (result != ONLOOKER_OK && result != ONLOOKER_FAULT)
+            return result;
+    }
+    return ONLOOKER_OK;
+}
+
+void threads_free(threads *threads)
+{
+    for (uint32_t i = 0; i < threads->count; i++)
+        forget(threads, threads->items[i]);
+    free(threads->items);
+    free(threads->interpreters);
+    free(threads->records);
+    map_free(&threads->by_tstate);
+}

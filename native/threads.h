@@ -1,0 +1,69 @@
+/* threads.h: the interpreters of the target and their thread states. */
+#ifndef ONLOOKER_THREADS_H
+#define ONLOOKER_THREADS_H
+
+#include "map.h"
+#include "memory.h"
+#include "recorder.h"
+#include "tasks.h"
+#include "walk.h"
+
+/* The record of threads that have ended, and of those for which there is no room. */
+#define THREADS_SHARED_RECORD 0u
+
+typedef struct interpreter {
+    uint64_t address;
+    int64_t id;
+    uint64_t threads_head; /* newest thread state */
+    uint64_t gil;          /* its struct _gil_runtime_state; 0: not known */
+    uint64_t gil_holder;   /* thread state, as of threads_look_at_gil; 0: nobody */
+} interpreter;
+
+typedef struct thread {
+    walk walk;
+    uint64_t thread_id; /* pthread_t */
+    uint32_t interpreter; /* index; may be stale after a refresh that found the list moving */
+    uint32_t record;
+    task *task;           /* NULL: a recording, or a thread that the kernel does not know */
+    struct thread *outer; /* the same OS thread's state in the interpreter it came from */
+    bool inner;           /* some other thread's `outer`: sampled with that one */
+    bool seen;            /* by the refresh that is under way */
+    bool settled;         /* `stack` is what it has been asleep with */
+    uint32_t stack;       /* of the last sample */
+    uint32_t same;        /* samples in a row that had this stack */
+    uint64_t looked_ns;   /* when wall time was last given out */
+} thread;
+
+typedef struct threads {
+    memory *source;
+    const layout *layout;
+    const options *options;
+    tasks *tasks; /* NULL: a recording */
+    walker *walker;
+    interpreter *interpreters;
+    uint32_t interpreter_count, interpreter_capacity;
+    thread **items; /* newest interpreter first, newest thread first */
+    uint32_t count, capacity;
+    map by_tstate; /* -> items */
+    thread_record *records;
+    uint32_t record_count, record_capacity;
+} threads;
+
+/* Reads the lists of interpreters and thread states anew. NOW_NS is when threads met for the first
+ * time start to be looked at. ONLOOKER_OK, _GONE (also when the interpreter is finalising) or as
+ * memory_readv; the lists move while they are read, so a fault only means: later. */
+int threads_refresh(threads *threads, uint64_t now_ns);
+
+/* *CHANGED: threads or interpreters have come since the last refresh. (That one has gone shows when
+ * it is sampled.) */
+int threads_changed(threads *threads, bool *changed);
+
+/* Updates every interpreter's gil_holder. */
+int threads_look_at_gil(threads *threads);
+
+/* The record of a thread that is not Python's. */
+uint32_t threads_native_record(threads *threads, task *task);
+
+void threads_free(threads *threads);
+
+#endif

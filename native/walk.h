@@ -1,0 +1,74 @@
+/* walk.h: reads the Python stack of one thread state, while it runs, as it was at one instant.
+ *
+ * One call reads, in this order: the pointer to the current frame, the frames, the pointer, the
+ * code objects, the frames, the pointer. A stack counts only if the three pointers agree and the
+ * two copies of each frame agree on its code object, its caller and, but for the innermost, where
+ * it is in its code. Which frames to ask for is predicted from the sample before; a prediction that
+ * fell short is completed and read again. */
+#ifndef ONLOOKER_WALK_H
+#define ONLOOKER_WALK_H
+
+#include "codes.h"
+#include "memory.h"
+#include "ranges.h"
+#include "recorder.h"
+#include "stacks.h"
+
+/* Results of walk_try beside the ONLOOKER_ ones. */
+#define WALK_TORN 100  /* the stack moved: read again */
+#define WALK_AGAIN 101 /* now it is known what to read: read again */
+
+/* A frame as read. */
+typedef struct raw_frame {
+    uint64_t address;
+    uint64_t code; /* 0: no Python function's (entered from C) */
+    uint64_t instr;
+} raw_frame;
+
+/* What is remembered of a thread state from one sample to the next. */
+typedef struct walk {
+    uint64_t tstate;
+    uint64_t generation_at; /* address of the interpreter's count of freed code objects; 0: none */
+    uint64_t cframe;        /* predicted, where there are any */
+    ranges frames;          /* predicted */
+    ranges codes;           /* to confirm */
+    uint32_t accepted;      /* samples since the prediction was made anew */
+    /* The last stack, from the root: frames and, for each, the stack that ends with it. */
+    raw_frame *last;
+    uint32_t *last_stacks;
+    uint32_t last_count, last_capacity, last_stacks_capacity;
+    uint64_t last_generation;
+    uint32_t last_root; /* the stack that the last one stood on */
+    /* Frames that were cut off below `omitted_at`, as last counted. */
+    uint64_t omitted_at, omitted_ns;
+    int32_t omitted;
+} walk;
+
+typedef struct walker {
+    memory *source;
+    const layout *layout;
+    codes codes;
+    stacks *stacks;
+    uint32_t depth;
+    uint32_t frame_size; /* bytes of a frame that hold all fields we read */
+    raw_frame *raw;      /* leaf first */
+    uint32_t raw_limit;
+    unsigned char *first, *second, *checked; /* copies */
+    uint32_t frames_capacity, checked_capacity;
+    struct iovec *local, *remote;
+    uint32_t pieces_capacity;
+} walker;
+
+/* False when memory runs out or the layout makes no sense. */
+bool walker_init(walker *walker, memory *source, const layout *layout, uint64_t code_type,
+                 uint32_t depth, stacks *stacks);
+void walker_free(walker *walker);
+
+/* Reads the stack once. *STACK comes in as the stack that this one stands on (STACK_EMPTY, or that
+ * of an outer interpreter's thread state of the same thread) and goes out with this one's frames on
+ * top. ONLOOKER_OK, WALK_TORN, WALK_AGAIN, or as memory_readv. */
+int walk_try(walker *walker, walk *walk, uint32_t *stack);
+
+void walk_free(walk *walk);
+
+#endif
