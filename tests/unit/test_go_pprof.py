@@ -187,3 +187,18 @@ def test_merge_knows_the_same_locations(go_pprof: Pprof) -> None:
 
 def test_empty_profile_is_read(go_pprof: Pprof) -> None:
     assert "samples/count cpu/nanoseconds" in go_pprof("-raw", profiles.cpu_profile([]))
+
+
+def test_percentages_of_our_summary(go_pprof: Pprof) -> None:
+    profile = profiles.small_profile()
+
+    def columns(lines: list[str]) -> dict[str, list[str]]:
+        rows = [line.split(maxsplit=5) for line in lines]
+        return {name: [flat, cum] for _, flat, _, _, cum, name in rows}
+
+    _, _, rows = go_pprof(*EVERY_ROW, profile).partition("cum%\n")
+    _, _, *ours = top.lines(profile, rows=100)
+    assert columns(ours) == {
+        name: [f"{float(column[:-1]):.2f}%" if column != "100%" else column for column in found]
+        for name, found in columns(rows.splitlines()).items()
+    }

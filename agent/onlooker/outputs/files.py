@@ -25,6 +25,9 @@ STDOUT: Final = "-"
 # Beside the usual one: a disk other than a full /tmp, and memory, when no disk will do.
 _MORE_TEMPORARY_FOLDERS: Final = ("/var/tmp", "/dev/shm")
 
+# Well below 255, what Linux's file systems take; eCryptfs takes 143.
+_SHORT_NAME_BYTES: Final = 120
+
 _HINTS: Final = {
     errno.ENOSPC: "free some space, or choose a folder on another disk with --output",
     errno.EDQUOT: "free some space, or choose a folder on another disk with --output",
@@ -83,7 +86,7 @@ def save(path: str, write: Writer) -> None:
     except OSError as error:
         name = "standard output" if path == STDOUT else path
         failure = f"can't write {name}: {_reason(error)}"
-        rescued = _rescue("profile" if path == STDOUT else Path(path).name, write)
+        rescued = _rescue(_short_name(path), write)
         if rescued is None:
             raise OutputError(
                 f"{failure}; no temporary folder took it either", _hint(error)
@@ -110,10 +113,14 @@ def _replaceable(path: str) -> Path | None:
 
 def _temporary_beside(target: Path) -> tuple[int, Path]:
     """Create a file in the target's folder, with the permissions that the target shall have."""
-    temporary = target.with_name(f".onlooker-{secrets.token_hex(8)}.tmp")
-    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
+    mode = None
     with suppress(FileNotFoundError):
-        os.fchmod(descriptor, stat.S_IMODE(target.stat().st_mode))
+        mode = stat.S_IMODE(target.stat().st_mode)
+    temporary = target.with_name(f".onlooker-{secrets.token_hex(8)}.tmp")
+    # Without a target to be like, the permissions are what the umask leaves of these.
+    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
+    if mode is not None:
+        os.fchmod(descriptor, mode)
     return descriptor, temporary
 
 
@@ -157,6 +164,12 @@ def _rescue(name: str, write: Writer) -> Path | None:
             continue
         return made / name
     return None
+
+
+def _short_name(path: str) -> str:
+    """Return a name that every folder takes, like that of the path and with its suffix."""
+    name = "profile" if path == STDOUT else Path(path).name
+    return os.fsdecode(os.fsencode(name)[-_SHORT_NAME_BYTES:])
 
 
 def _reason(error: OSError) -> str:
