@@ -1,0 +1,71 @@
+"""The time from a command's start to what it shows."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from .agents import Agent, Onlooker
+from .processes import run
+from .targets import Target
+from .tools import Tools
+
+
+@dataclass(frozen=True)
+class Startup:
+    """One agent's times."""
+
+    label: str
+    version: str
+    dump_s: tuple[float, ...]
+    """Of the whole command that prints all stacks once: the only figure that every agent has."""
+    dump_cpu_s: tuple[float, ...]
+    first_sample_s: tuple[float, ...] = ()
+    """From the start of `attach` to its first sample, as it says itself."""
+
+    def as_row(self) -> dict[str, Any]:
+        """For the JSON line: medians, in seconds."""
+        return {
+            "agent": self.label,
+            "python": self.version,
+            "dump_s": round(statistics.median(self.dump_s), 4),
+            "dump_cpu_s": round(statistics.median(self.dump_cpu_s), 4),
+            "first_sample_s": round(statistics.median(self.first_sample_s), 4)
+            if self.first_sample_s
+            else None,
+        }
+
+
+def startup(tools: Tools, agents: Sequence[Agent], rounds: int) -> list[Startup]:
+    """Every agent's first look at a process of 10 threads, the agents taking turns."""
+    dumps: dict[Agent, list[tuple[float, float]]] = {agent: [] for agent in agents}
+    first_samples: dict[Agent, list[float]] = {agent: [] for agent in agents}
+    with (
+        Target(tools, "3.14", "depth.py", 20, 10, "calls") as older,
+        Target(tools, "3.15", "depth.py", 20, 10, "calls") as newer,
+    ):
+        for _ in range(rounds):
+            for agent in agents:
+                target = older if "3.14" in agent.minors else newer
+                finished = agent.dump(target.pid)
+                dumps[agent].append((finished.wall_s, finished.cpu_s))
+                if isinstance(agent, Onlooker):
+                    first_samples[agent] += _first_sample_s(agent, target.pid)
+    return [
+        Startup(
+            agent.label,
+            tools.interpreters[agent.minors[0]].version,
+            tuple(wall_s for wall_s, _ in times),
+            tuple(cpu_s for _, cpu_s in times),
+            tuple(first_samples[agent]),
+        )
+        for agent, times in dumps.items()
+    ]
+
+
+def _first_sample_s(agent: Onlooker, pid: int) -> list[float]:
+    finished = run(agent.attach_command(pid, 100, 0.1)).checked()
+    first_sample_ns = agent.summary(finished).get("first_sample_ns")
+    return [first_sample_ns / 1e9] if isinstance(first_sample_ns, int) else []
