@@ -21,9 +21,10 @@ MAY_IMPORT = {
     "profile": set[str](),
     "outputs": {"errors", "profile"},
     "observe": {"errors", "permission", "memory", "runtime", "profile", "_native"},
-    "__init__": {"errors", "memory", "runtime", "observe", "profile", "outputs"},
-    "cli": {"", "errors", "permission", "memory", "runtime", "observe", "profile", "outputs"},
-    "server": {"", "errors", "permission", "memory", "runtime", "observe", "profile", "outputs"},
+    "target": {"errors", "permission", "memory", "runtime", "observe", "profile"},
+    "__init__": {"errors", "profile", "outputs", "target"},
+    "cli": {"", "errors", "permission", "runtime", "observe", "profile", "outputs", "target"},
+    "server": {"", "errors", "permission", "runtime", "observe", "profile", "outputs", "target"},
     "__main__": {"cli"},
 }
 

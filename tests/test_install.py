@@ -1,5 +1,7 @@
 """What a user gets from a wheel or an sdist, in an environment that has nothing else."""
 
+import fcntl
+import os
 import shutil
 import subprocess
 import sys
@@ -12,8 +14,7 @@ import pytest
 from tests.conftest import StartTarget
 from tests.interpreters import ROOT, Interpreter, target_environment
 
-# One worker builds, and tests all that it built.
-pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("install")]
+pytestmark = pytest.mark.slow
 
 BUSY = """
 def spin_here():
@@ -52,19 +53,26 @@ def repository_files() -> list[str]:
     return [name for name in listing.stdout.split("\0") if name and (ROOT / name).is_file()]
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with the sdist of the working tree and a wheel that was built from that sdist."""
-    clone = tmp_path_factory.mktemp("clone")
-    for name in repository_files():
-        (clone / name).parent.mkdir(parents=True, exist_ok=True)
-        shutil.copy2(ROOT / name, clone / name)
-    dist = tmp_path_factory.mktemp("dist")
-    run(sys.executable, "-m", "build", "--outdir", dist, clone, cwd=clone)
+    folder = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        folder = folder.parent  # all workers share it, and what the first of them builds
+    with (folder / "build.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        dist = folder / "dist"
+        if not dist.exists():
+            clone = folder / "clone"
+            for name in repository_files():
+                (clone / name).parent.mkdir(parents=True, exist_ok=True)
+                shutil.copy2(ROOT / name, clone / name)
+            run(sys.executable, "-m", "build", "--outdir", folder / "building", clone, cwd=clone)
+            (folder / "building").rename(dist)
     return dist
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def wheel(built: Path) -> Path:
     (path,) = built.glob("*.whl")
     return path
