@@ -116,21 +116,18 @@ def slowdown_table(measured: Sequence[Slowdown]) -> None:
 
 def startup_table(measured: Sequence[Startup]) -> None:
     """Seconds to the first stacks."""
-    rows = []
-    for one in measured:
-        first = f"{statistics.median(one.first_sample_s):.3f}" if one.first_sample_s else "-"
-        rows.append(
-            [
-                f"{one.label} {one.version}",
-                f"{statistics.median(one.dump_s):.3f}",
-                f"{statistics.median(one.dump_cpu_s):.3f}",
-                first,
-                "0.2" if one.label == OURS else "",
-            ]
-        )
+    rows = [
+        [
+            f"{one.label} {one.version}",
+            *(_median(times) for times in (one.dump_s, one.dump_cpu_s, one.first_sample_s)),
+            "0.2" if one.label == OURS else "",
+            str(one.failed),
+        ]
+        for one in measured
+    ]
     table(
         "Start-up, seconds",
-        ["agent", "whole dump", "its CPU", "attach to first sample", "goal"],
+        ["agent", "whole dump", "its CPU", "attach to first sample", "goal", "failed dumps"],
         rows,
     )
 
@@ -198,6 +195,10 @@ def _minor(cell: Cell) -> str:
 
 def _thousands(value: float) -> str:
     return f"{value / 1000:.1f}"
+
+
+def _median(times_s: Sequence[float]) -> str:
+    return f"{statistics.median(times_s):.3f}" if times_s else "-"
 
 
 def _percent(ratios: Ratios) -> tuple[str, str]:
