@@ -12,7 +12,7 @@ from onlooker.memory import Memory
 from .elf import LoadedElf
 from .identity import Identity
 from .layouts import resolve
-from .maps import Region
+from .maps import Region, is_writable
 from .version import version_in_banner
 
 _OTHER_PYTHONS: Final = {
@@ -29,7 +29,7 @@ def explain_absence(
     identity: Identity,
     memory: Memory,
     regions: Sequence[Region],
-    images: Sequence[LoadedElf],
+    images: Sequence[tuple[Region, LoadedElf]],
 ) -> OnlookerError:
     """Return the error that says what the process is in place of a CPython that we can read."""
     what = f"process {identity.pid} ({identity.executable})"
@@ -43,7 +43,7 @@ def explain_absence(
             return UnsupportedPython(f"{what} runs a 32-bit Python; only 64-bit ones are supported")
         return NotPython(f"{what} is a 32-bit program, and not Python")
     try:
-        for image in images:
+        for _, image in images:
             exported = image.symbols(["Py_GetVersion"])
             if exported and (version := version_in_banner(memory, image.writable)):
                 resolve(version, None)  # which raises for a version that isn't supported
@@ -75,11 +75,16 @@ def _is_32_bit(memory: Memory, regions: Sequence[Region]) -> bool:
     return False
 
 
-def _library_to_come(regions: Sequence[Region], images: Sequence[LoadedElf]) -> str:
-    """Return the libpython that an image needs and that isn't mapped yet, or an empty string."""
-    mapped = {region.name for region in regions}
-    for image in images:
+def _library_to_come(regions: Sequence[Region], images: Sequence[tuple[Region, LoadedElf]]) -> str:
+    """Return the libpython that an image needs and that isn't loaded yet, or an empty string."""
+    # The dynamic loader maps a library piece by piece, and its .bss last.
+    loaded = {
+        region.name
+        for region, image in images
+        if all(is_writable(regions, end - 1) for _, end in image.writable)
+    }
+    for _, image in images:
         for library in image.needed:
-            if library.startswith("libpython") and library not in mapped:
+            if library.startswith("libpython") and library not in loaded:
                 return library
     return ""

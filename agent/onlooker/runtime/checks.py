@@ -56,18 +56,22 @@ def self_check(memory: Memory, runtime_address: int, layout: Layout) -> int:
 
 def _code_type(memory: Memory, runtime_address: int, layout: Layout) -> int:
     """Walk what self_check checks. Raises ValueError for a contradiction."""
-    frames_seen = False
+    found = 0
+    strange = b""
     for thread in _threads(memory, runtime_address, layout):
-        for executable in _executables(memory, thread, layout):
-            frames_seen = True
+        executables = _executables(memory, thread, layout) if not found else ()
+        for executable in executables:
             object_type = _word(memory, executable + layout.offsets["object_type"])
-            name = _word(memory, object_type + layout.offsets["type_name"])
+            name = read_c_string(memory, _word(memory, object_type + layout.offsets["type_name"]))
+            if name == b"code":
+                found = object_type
+                break
             # The frames by which C code enters the interpreter have None in place of the code.
-            if read_c_string(memory, name) == b"code":
-                return object_type
-    if frames_seen:
-        raise ValueError("no frame has a code object")
-    return 0
+            if name != b"NoneType":
+                strange = name
+    if strange and not found:
+        raise ValueError(f"a frame executes an object of type {strange.decode(errors='replace')!r}")
+    return found
 
 
 def _threads(memory: Memory, runtime_address: int, layout: Layout) -> Iterator[int]:
@@ -99,7 +103,8 @@ def _executables(memory: Memory, thread: int, layout: Layout) -> Iterator[int]:
         if not frame:
             return
         executable = _word(memory, frame + offsets["frame_executable"])
-        yield executable & ~offsets["frame_executable_tag"]
+        if executable := executable & ~offsets["frame_executable_tag"]:
+            yield executable
         frame = _word(memory, frame + offsets["frame_previous"])
 
 

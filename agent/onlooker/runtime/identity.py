@@ -107,7 +107,8 @@ def read_status(pid: int) -> dict[str, str]:
 
 def read_command(pid: int) -> tuple[str, ...]:
     """Return the command line of a process; at least one string. Raises OSError."""
-    return tuple(os.fsdecode(Path(f"/proc/{pid}/cmdline").read_bytes()).rstrip("\0").split("\0"))
+    command = os.fsdecode(Path(f"/proc/{pid}/cmdline").read_bytes())
+    return tuple(command.removesuffix("\0").split("\0"))
 
 
 def inside(root: str, path: str) -> str:

@@ -18,7 +18,7 @@ from .elf import LoadedElf
 from .elf_file import file_symbols, mapped_file
 from .identity import Identity, identify, inside
 from .layouts import PUBLISHED_SIZE, Layout, resolve
-from .maps import DELETED, Region, image_starts, read_maps
+from .maps import DELETED, Region, image_starts, is_writable, read_maps
 from .version import version_of
 
 _SYMBOLS: Final = ("_PyRuntime", "Py_Version", "PyCode_Type")
@@ -96,7 +96,9 @@ def _locate(identity: Identity, memory: ProcessMemory) -> Runtime:
             continue
     if failures:
         raise failures[0]
-    raise explain_absence(identity, memory, regions, [image for _, image, _ in candidates])
+    raise explain_absence(
+        identity, memory, regions, [(candidate.region, candidate.image) for candidate in candidates]
+    )
 
 
 def load_images(
@@ -122,7 +124,7 @@ def _with_runtime(
         with suppress(MemoryFault):
             symbols = image.symbols(_SYMBOLS[:1])
             # A file that is mapped only to be read has no writable copy of it.
-            if symbols and _is_writable(regions, symbols["_PyRuntime"]):
+            if symbols and is_writable(regions, symbols["_PyRuntime"]):
                 found = True
                 yield _Candidate(region, image, image.symbols(_SYMBOLS))
     if found:
@@ -132,7 +134,7 @@ def _with_runtime(
             symbols = {
                 name: image.bias + address for name, address in file_symbols(file, _SYMBOLS).items()
             }
-            if _is_writable(regions, symbols.get("_PyRuntime", 0)):
+            if is_writable(regions, symbols.get("_PyRuntime", 0)):
                 found = True
                 yield _Candidate(region, image, symbols)
     if found:
@@ -158,10 +160,6 @@ def _cookies(memory: ProcessMemory, regions: Sequence[Region], image: Region) ->
                     if at % 8 == 0:
                         yield region.start + at
                     at = data.find(COOKIE, at + 1)
-
-
-def _is_writable(regions: Sequence[Region], address: int) -> bool:
-    return any("w" in r.permissions for r in regions if r.start <= address < r.end)
 
 
 def _describe(

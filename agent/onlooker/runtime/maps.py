@@ -67,3 +67,8 @@ def image_starts(regions: Sequence[Region], executable: str) -> list[Region]:
         return 1 if region.name.startswith(PYTHON_NAMES) else 2
 
     return sorted((r for r in starts if (r.device, r.inode) in code), key=rank)
+
+
+def is_writable(regions: Sequence[Region], address: int) -> bool:
+    """Whether the process could write to an address, as it can to all its data and .bss."""
+    return any("w" in r.permissions for r in regions if r.start <= address < r.end)

@@ -102,7 +102,7 @@ def _inspect(pid: int, known: dict[tuple[str, int], bool]) -> PythonProcess | No
         user=user_name(uid),
         version=version,
         program=program_name(argv[0] or status["Name"], argv),
-        command=" ".join(argv),
+        command=" ".join(argv).rstrip(),  # programs that rename themselves leave empty arguments
         problem=problem,
     )
 
