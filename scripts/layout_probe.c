@@ -232,7 +232,6 @@ static void containers(void)
     FACT(dictvalues_values, 0); /* ma_values is a plain array */
 #endif
 #if PY_VERSION_HEX >= 0x030d0000
-    FIXED(dictvalues_capacity, struct _dictvalues, capacity);
     FIXED(dictvalues_valid, struct _dictvalues, valid);
 #endif
 

@@ -82,6 +82,10 @@ class Plain:
     pass
 
 
+class Grown:
+    """Its instances share keys, of which the last has more than the others have room for."""
+
+
 class WithSlots:
     __slots__ = ("s", "t")
 
@@ -133,6 +137,13 @@ def instances():
     del changed.b, attributes["b"]
     looked_at, _ = make(Plain, ["a", "b"])
     keep(looked_at.__dict__)
+    emptied, attributes = make(Plain, ["a", "b"])
+    keep(emptied.__dict__)  # which keeps what it has, but no longer for the instance
+    del emptied.__dict__
+    attributes.clear()
+    for _ in range(300):  # the room that 3.13 gives to a new instance settles
+        make(Grown, ["a", "b"])
+    make(Grown, ["a", "b", *"cdefghijklmnopqrstuvw"])
     given, _ = make(Plain, [])
     given.__dict__ = {"own": KEEP}
     found[-1][1]["own"] = id(KEEP)
@@ -170,6 +181,7 @@ def odd_modules():
     add("odd.third", types.ModuleType("odd.third"), __file__="/shared/shared.py")
     add("odd.package", types.ModuleType("odd.package"), __file__="/odd/package/__init__.py")
     add("odd.again", types.ModuleType("odd.again"), __file__="/odd/package/__init__.py")
+    add("objects", types.ModuleType("objects"), __file__=__file__)
     add("odd.sub", Module("odd.sub"), __file__="/sub\u00e9\U0001f40d.py")
     add("odd.text", types.ModuleType("odd.text"), __file__=Text("/text.py"))
     add("odd.number", types.ModuleType("odd.number"), __file__=3)

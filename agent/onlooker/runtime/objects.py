@@ -231,17 +231,13 @@ class Objects:
 
     def _items(self, keys_address: int, values: int) -> Iterator[tuple[int, int]]:
         """What a keys object holds, or a split dict with it; values is 0 if it isn't split."""
-        keys = self._keys(keys_address)
-        count = keys.length
-        if values and self._offsets["dictvalues_capacity"] != NONE:
-            capacity = self._memory.read(values + self._offsets["dictvalues_capacity"], 1)[0]
-            count = min(count, capacity)
+        entries, count, entry = self._keys(keys_address)
         split = self._words(values + self._offsets["dictvalues_values"], count) if values else ()
         done, step = 0, _FIRST_ENTRIES
         while done < count:
             step = min(step, count - done)
-            raw = self._memory.read(keys.entries + done * keys.entry.size, step * keys.entry.size)
-            for index, (key, value) in enumerate(keys.entry.iter_unpack(raw), done):
+            raw = self._memory.read(entries + done * entry.size, step * entry.size)
+            for index, (key, value) in enumerate(entry.iter_unpack(raw), done):
                 found = split[index] if values else value
                 if key and found:  # else deleted, or an attribute that isn't set
                     yield key, found
