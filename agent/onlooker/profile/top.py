@@ -10,16 +10,9 @@ from typing import Final
 from onlooker.profile.model import Profile
 from onlooker.profile.printable import printable
 
-_SECOND_NS: Final = 1_000_000_000
+# No minutes and hours, in which small functions next to a large total all look like 0.01.
 _SCALES: Final = {
-    "nanoseconds": (
-        (3600 * _SECOND_NS, "hrs"),
-        (60 * _SECOND_NS, "mins"),
-        (_SECOND_NS, "s"),
-        (1_000_000, "ms"),
-        (1_000, "us"),
-        (1, "ns"),
-    ),
+    "nanoseconds": ((1_000_000_000, "s"), (1_000_000, "ms"), (1_000, "us"), (1, "ns")),
     "bytes": ((1 << 40, "TB"), (1 << 30, "GB"), (1 << 20, "MB"), (1 << 10, "kB"), (1, "B")),
 }
 
@@ -84,9 +77,9 @@ def _scale(total: int, unit: str) -> tuple[int, str]:
 
 def _scaled(value: int, scale: tuple[int, str]) -> str:
     factor, suffix = scale
-    if value == 0 or factor == 1:
-        return f"{value}{suffix}" if value else "0"
-    return f"{value / factor:.2f}{suffix}"
+    if value == 0:
+        return "0"
+    return f"{value}{suffix}" if factor == 1 else f"{value / factor:.2f}{suffix}"
 
 
 def _percent(value: int, total: int) -> str:
