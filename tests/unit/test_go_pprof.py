@@ -12,7 +12,10 @@ from pathlib import Path
 import pytest
 from onlooker import outputs
 from onlooker.profile import top
+from onlooker.profile.build import Recording, build
+from onlooker.profile.kinds import KINDS, Kind
 from onlooker.profile.model import Location, Mapping, Profile
+from onlooker.profile.rows import Row
 
 from tests import profiles
 
@@ -202,3 +205,15 @@ def test_percentages_of_our_summary(go_pprof: Pprof) -> None:
         name: [f"{float(column[:-1]):.2f}%" if column != "100%" else column for column in found]
         for name, found in columns(rows.splitlines()).items()
     }
+
+
+@pytest.mark.parametrize("kind", KINDS.values(), ids=KINDS.keys())
+def test_every_kind(go_pprof: Pprof, kind: Kind) -> None:
+    at = Location(profiles.function("app.work"), 9)
+    recording = Recording(100, 10**18, 10**9, (), profiles.PYTHON)
+    row = Row(stack_id=1, thread_id=5, facts=kind.wanted, count=3, wall_ns=400, cpu_ns=200)
+    profile = build(kind, [row], lambda _: [at], {}, recording)
+    shown = go_pprof(*EVERY_ROW, profile)
+    value = kind.values(row)[profile.default_index]
+    assert f"Type: {profile.sample_types[profile.default_index].type}\n" in shown
+    assert table(shown) == {"app.work": (value, value)}
