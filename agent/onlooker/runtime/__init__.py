@@ -1,1 +1,1 @@
-"""What the bytes of a CPython process mean: where its interpreter is, and how its structures lie."""
+"""What the bytes of a CPython process mean: where its interpreter is, how its structures lie."""
