@@ -30,17 +30,21 @@ if sys.version_info >= (3, 10) and not sysconfig.get_config_var("Py_GIL_DISABLED
     print(sys.executable)
     print("python%d.%d" % sys.version_info[:2])
     print((sysconfig.get_config_var("CC") or "cc").split()[0])
-    print(sysconfig.get_path("include") + "/Python.h")
-    print(importlib.util.find_spec("ensurepip") is not None)' 2>/dev/null)
+    print(sysconfig.get_path("include"))
+    print(getattr(importlib.util.find_spec("ensurepip"), "origin", None))' 2>/dev/null)
     [ ${#facts[@]} = 5 ] || continue
     compiler=${CC:-${facts[2]}}
     lack=""
-    [ "${facts[4]}" = True ] || lack+=", its venv module (apt-get install ${facts[1]}-venv)"
-    [ -e "${facts[3]}" ] || lack+=", its header Python.h (apt-get install ${facts[1]}-dev)"
+    [ "${facts[4]}" != None ] || lack+=", its venv module (apt-get install ${facts[1]}-venv)"
     if ! command -v "${compiler%% *}" >/dev/null; then
       lack+=", a C compiler (apt-get install gcc libc6-dev)"
     elif ! $compiler -E -include stdio.h -x c /dev/null >/dev/null 2>&1; then
       lack+=", the C library's headers (apt-get install libc6-dev)"
+    fi
+    # Without a working compiler only the file can be looked for.
+    if [ ! -e "${facts[3]}/Python.h" ] ||
+      { [ -z "$lack" ] && ! $compiler -E -I "${facts[3]}" -include Python.h -x c /dev/null >/dev/null 2>&1; }; then
+      lack+=", its header Python.h (apt-get install ${facts[1]}-dev)"
     fi
     if [ -z "$lack" ]; then
       echo "${facts[0]}"
