@@ -1,3 +1,4 @@
+# shellcheck shell=bash disable=SC2034 # what seems unused is for the scripts that source this
 # Sourced by the scripts beside it: makes a virtual environment that holds this project, and keeps it current.
 # Everything here is safe to run twice at once: setting up holds a lock on the folder that the environment is in.
 
@@ -22,8 +23,9 @@ is_current() {
 
 # Prints the Python to use. Where none will do, says what the first one lacks and which Debian package has that.
 find_python() {
-  local candidate facts lack compiler first=""
-  for candidate in ${ONLOOKER_PYTHON:-python3 python3.{14,13,12,11,10} /usr/bin/python3}; do
+  local candidates=(python3 python3.{15,14,13,12,11,10} /usr/bin/python3) candidate facts lack compiler first=""
+  [ -z "${ONLOOKER_PYTHON:-}" ] || candidates=("$ONLOOKER_PYTHON")
+  for candidate in "${candidates[@]}"; do
     mapfile -t facts < <("$candidate" -I -c '
 import importlib.util, sys, sysconfig
 if sys.version_info >= (3, 10) and not sysconfig.get_config_var("Py_GIL_DISABLED"):
