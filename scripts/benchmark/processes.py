@@ -37,6 +37,8 @@ class Finished:
     """Negative: the number of the signal that ended it."""
     stdout: str
     stderr: str
+    start_ns: int
+    """CLOCK_MONOTONIC just before it was started."""
     wall_s: float
     cpu_s: float
     """User and system time of the process and of the children it waited for, from wait4."""
@@ -63,7 +65,7 @@ class Running:
         self._command = tuple(command)
         self._stdout = tempfile.TemporaryFile()  # a file never fills up as a pipe would
         self._stderr = tempfile.TemporaryFile()
-        self._start_s = time.monotonic()
+        self._start_ns = time.monotonic_ns()
         self._process = subprocess.Popen(
             self._command,
             stdin=subprocess.DEVNULL,
@@ -95,7 +97,7 @@ class Running:
         if not self._ends_within(limit_s):
             signal.pidfd_send_signal(self._pidfd, signal.SIGKILL)
         _, status, usage = os.wait4(self._process.pid, 0)
-        wall_s = time.monotonic() - self._start_s
+        wall_s = (time.monotonic_ns() - self._start_ns) / 1e9
         self._process.returncode = os.waitstatus_to_exitcode(status)
         os.close(self._pidfd)
         outputs = []
@@ -108,6 +110,7 @@ class Running:
             self._process.returncode,
             outputs[0],
             outputs[1],
+            self._start_ns,
             wall_s,
             usage.ru_utime + usage.ru_stime,
             usage.ru_maxrss,

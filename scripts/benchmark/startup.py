@@ -25,7 +25,7 @@ class Startup:
     A dump that failed is not among them."""
     dump_cpu_s: tuple[float, ...]
     first_sample_s: tuple[float, ...] = ()
-    """From the start of `attach` to its first sample, as it says itself."""
+    """From the start of `attach`, as seen here, to its first sample, as it says itself."""
     failed: int = 0
     """How many dumps failed: a torn read ends some agents."""
 
@@ -65,7 +65,7 @@ def startup(tools: Tools, agents: Sequence[Agent], rounds: int) -> list[Startup]
                 else:
                     dumps[agent].append((finished.wall_s, finished.cpu_s))
                 if isinstance(agent, Onlooker):
-                    first_samples[agent] += _first_sample_s(agent, target.pid)
+                    first_samples[agent].append(_first_sample_s(agent, target.pid))
     return [
         Startup(
             agent.label,
@@ -79,7 +79,9 @@ def startup(tools: Tools, agents: Sequence[Agent], rounds: int) -> list[Startup]
     ]
 
 
-def _first_sample_s(agent: Onlooker, pid: int) -> list[float]:
+def _first_sample_s(agent: Onlooker, pid: int) -> float:
     finished = run(agent.attach_command(pid, 100, 0.1)).checked()
-    first_sample_ns = agent.summary(finished).get("first_sample_ns")
-    return [first_sample_ns / 1e9] if isinstance(first_sample_ns, int) else []
+    first_sample_ns = agent.summary(finished).get("first_sample_ns")  # CLOCK_MONOTONIC
+    if not isinstance(first_sample_ns, int) or first_sample_ns < finished.start_ns:
+        finished.fail(f"no first_sample_ns that can be: {first_sample_ns}")
+    return (first_sample_ns - finished.start_ns) / 1e9
