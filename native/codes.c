@@ -6,7 +6,8 @@
 /* Bounds of what is believed of a target. CPython itself bounds none of these. */
 #define TEXT_LIMIT (1u << 16)      /* code points of a name */
 #define LINETABLE_LIMIT (1u << 26) /* bytes */
-#define CODE_LIMIT (1u << 20)
+#define CODE_LIMIT (1u << 17)      /* texts kept; more are one pseudo-frame */
+#define IDENTITY_LIMIT (1u << 16)  /* addresses known at a time */
 #define HEAD_LIMIT 512u
 
 /* Leading bytes that tell two strings or line tables apart when there is no co_version. */
@@ -114,7 +115,8 @@ bool codes_want(const codes *codes, uint64_t address, ranges *checked)
            ranges_add(checked, known->linetable, prefix_at(known->linetable));
 }
 
-/* The copy of up to PREFIX_SIZE bytes at ADDRESS, zero-filled to PREFIX_SIZE; false if not there. */
+/* The copy of up to PREFIX_SIZE bytes at ADDRESS, zero-filled to PREFIX_SIZE; false if not there.
+ */
 static bool copied_prefix(const ranges *checked, const unsigned char *copy, uint64_t address,
                           unsigned char out[PREFIX_SIZE])
 {
@@ -177,8 +179,8 @@ static bool str_data(const layout *layout, uint64_t address, const unsigned char
     if (!STATE_COMPACT(state))
         *data = load_u64(object, layout->unicode_compact_data);
     else
-        *data = address + (uint64_t)(out->ascii ? layout->unicode_ascii_data
-                                                : layout->unicode_compact_data);
+        *data = address +
+                (uint64_t)(out->ascii ? layout->unicode_ascii_data : layout->unicode_compact_data);
     return true;
 }
 
@@ -237,24 +239,24 @@ static int read_text(const codes *codes, memory *source, identity *new, draft *o
     return ONLOOKER_OK;
 }
 
-static bool store(codes *codes, const draft *draft, uint32_t *code)
+static void store(codes *codes, const draft *draft, uint32_t *code)
 {
     /* Equal text is the same code to everyone who reads the profile; only this keeps the memory of
      * a program that compiles the same source again and again bounded. */
     *code = map_get(&codes->by_content, draft->hash);
     if (*code != MAP_ABSENT) {
         free(draft->bytes);
-        return true;
+        return;
     }
     if (!array_reserve((void **)&codes->entries, &codes->entry_capacity, codes->entry_count,
                        sizeof *codes->entries, CODE_LIMIT) ||
         !map_set(&codes->by_content, draft->hash, codes->entry_count)) {
         free(draft->bytes);
-        return false;
+        *code = ONLOOKER_CODE_OVERFLOW;
+        return;
     }
     codes->entries[codes->entry_count] = (code_entry){draft->bytes, draft->text};
     *code = codes->entry_count++;
-    return true;
 }
 
 int codes_learn(codes *codes, memory *source, uint64_t address)
@@ -269,13 +271,17 @@ int codes_learn(codes *codes, memory *source, uint64_t address)
         return ONLOOKER_FAULT;
     if ((result = read_text(codes, source, &new, &draft)) != ONLOOKER_OK)
         return result;
-    if (!store(codes, &draft, &new.code))
-        return ONLOOKER_NO_MEMORY;
+    store(codes, &draft, &new.code);
     uint32_t index = map_get(&codes->by_address, address);
     if (index == MAP_ABSENT) {
+        if (codes->identity_count == IDENTITY_LIMIT) {
+            /* What is still in use is learnt again. */
+            map_clear(&codes->by_address);
+            codes->identity_count = 0;
+        }
         index = codes->identity_count;
         if (!array_reserve((void **)&codes->identities, &codes->identity_capacity, index,
-                           sizeof *codes->identities, CODE_LIMIT) ||
+                           sizeof *codes->identities, IDENTITY_LIMIT) ||
             !map_set(&codes->by_address, address, index))
             return ONLOOKER_NO_MEMORY;
         codes->identity_count++;

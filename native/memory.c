@@ -58,8 +58,7 @@ memory *memory_open_process(int32_t pid)
     return source;
 }
 
-memory *memory_open_recording(const uint64_t *addresses, const unsigned char *bytes,
-                              uint64_t count)
+memory *memory_open_recording(const uint64_t *addresses, const unsigned char *bytes, uint64_t count)
 {
     memory *source = calloc(1, sizeof *source);
     if (!source)
@@ -75,8 +74,7 @@ memory *memory_open_recording(const uint64_t *addresses, const unsigned char *by
     return source;
 }
 
-static int read_recording(const memory *source, uint64_t address, unsigned char *out,
-                          size_t length)
+static int read_recording(const memory *source, uint64_t address, unsigned char *out, size_t length)
 {
     while (length) {
         uint32_t index = map_get(&source->captured, PAGE_OF(address));
@@ -100,7 +98,8 @@ static int read_process(memory *source, const struct iovec *local, const struct 
         ssize_t wanted = 0;
         for (uint32_t i = first; i < first + pieces; i++)
             wanted += (ssize_t)remote[i].iov_len;
-        ssize_t got = process_vm_readv(source->pid, local + first, pieces, remote + first, pieces, 0);
+        ssize_t got =
+            process_vm_readv(source->pid, local + first, pieces, remote + first, pieces, 0);
         if (got == wanted)
             continue;
         if (got >= 0 || errno == EFAULT)

@@ -63,7 +63,9 @@ typedef struct layout {
     int32_t frame_executable;
     int32_t frame_instr;
     int32_t frame_owner;
-    int32_t frame_lasti_scale; /* bytes a unit of f_lasti; NONE: frame_instr is a pointer */
+    int32_t frame_owner_shim;     /* owners from this on are the interpreter's own frames */
+    int32_t frame_executable_tag; /* bits of frame_executable that are no part of the pointer */
+    int32_t frame_lasti_scale;    /* bytes a unit of f_lasti; NONE: frame_instr is a pointer */
     int32_t code_filename;
     int32_t code_name;
     int32_t code_qualname;
@@ -139,13 +141,13 @@ typedef struct code_text {
 
 typedef struct counters {
     uint64_t ticks;
-    uint64_t late;    /* ticks that were due while the recorder was behind, and left out */
-    uint64_t samples; /* of threads */
-    uint64_t reused;  /* samples of threads that had not run since the sample before */
-    uint64_t torn;    /* reads thrown away because the stack moved under them */
-    uint64_t retried; /* samples that needed more than one read */
-    uint64_t paused;  /* samples for which the thread was stopped */
-    uint64_t lost;    /* samples given up: not consistent within the allowed tries */
+    uint64_t late;            /* ticks that were due while the recorder was behind, and left out */
+    uint64_t samples;         /* of threads */
+    uint64_t reused;          /* samples of threads that had not run since the sample before */
+    uint64_t torn;            /* reads thrown away because the stack moved under them */
+    uint64_t retried;         /* samples that needed more than one read */
+    uint64_t paused;          /* samples for which the thread was stopped */
+    uint64_t lost;            /* samples given up: not consistent within the allowed tries */
     uint64_t first_sample_ns; /* CLOCK_MONOTONIC; 0: none yet */
     uint64_t start_ns;        /* CLOCK_MONOTONIC of recorder_open's end */
     uint64_t threads;         /* Python threads at the last look */

@@ -7,10 +7,10 @@
 #include "recorder.h"
 
 typedef struct thread_stop {
-    int32_t leader;  /* the target's pid */
-    bool own_child;  /* never reap the leader: somebody waits for it */
-    int32_t tid;     /* stopped now, or asked to stop; 0: none */
-    int32_t signal;  /* that the stop held back */
+    int32_t leader; /* the target's pid */
+    bool own_child; /* never reap the leader: somebody waits for it */
+    int32_t tid;    /* stopped now, or asked to stop; 0: none */
+    int32_t signal; /* that the stop held back */
     bool stopped;
     uint64_t stopped_ns; /* when */
 } thread_stop;
@@ -21,7 +21,8 @@ typedef struct thread_stop {
  * one like that). */
 int pause_begin(thread_stop *stop, int32_t tid);
 
-/* Lets the thread go, with the signal that arrived meanwhile. Returns the length of the stop, ns. */
+/* Lets the thread go, with the signal that arrived meanwhile. Returns the length of the stop, ns.
+ */
 uint64_t pause_end(thread_stop *stop);
 
 #endif

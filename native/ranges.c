@@ -74,16 +74,17 @@ void ranges_place(ranges *ranges)
     }
 }
 
-uint32_t ranges_vector(const ranges *ranges, unsigned char *copy, struct iovec *local,
-                       struct iovec *remote)
+uint32_t ranges_vector(const ranges *ranges, uint32_t first, uint32_t most, unsigned char *copy,
+                       struct iovec *local, struct iovec *remote)
 {
-    for (uint32_t i = 0; i < ranges->count; i++) {
-        const range *range = &ranges->items[i];
+    uint32_t count = ranges->count - first < most ? ranges->count - first : most;
+    for (uint32_t i = 0; i < count; i++) {
+        const range *range = &ranges->items[first + i];
         size_t length = range->end - range->start;
         local[i] = (struct iovec){copy + range->at, length};
         remote[i] = (struct iovec){(void *)(uintptr_t)range->start, length};
     }
-    return ranges->count;
+    return count;
 }
 
 static bool contains(const range *range, uint64_t start, uint32_t length)

@@ -30,10 +30,10 @@ bool ranges_add(ranges *ranges, uint64_t start, uint32_t length);
 /* Lays the copies out. Call after the last ranges_add, before ranges_vector and ranges_find. */
 void ranges_place(ranges *ranges);
 
-/* Appends a piece for each range to the vector, copies going to COPY (at least `bytes` long).
- * Returns the number of pieces. */
-uint32_t ranges_vector(const ranges *ranges, unsigned char *copy, struct iovec *local,
-                       struct iovec *remote);
+/* Makes a piece of a vector for each of at most MOST ranges from FIRST on, copies going to COPY (at
+ * least `bytes` long). Returns the number of pieces. */
+uint32_t ranges_vector(const ranges *ranges, uint32_t first, uint32_t most, unsigned char *copy,
+                       struct iovec *local, struct iovec *remote);
 
 /* Offset in the copy of [START, START + LENGTH), or -1. *HINT is the index of a likely range; it is
  * updated. */

@@ -1,11 +1,11 @@
 #include "recorder.h"
 
-#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
 #include <time.h>
 
+#include "cpu.h"
 #include "memory.h"
 #include "pause.h"
 #include "stacks.h"
@@ -20,7 +20,7 @@
 #define PREDICTIONS 64u
 
 /* Stops in a row for one sample: between two of them the thread may have gone to sleep. */
-#define ROUNDS 3u
+#define ROUNDS 8u
 
 /* How old the lists of threads may get. That threads have come is seen at once (at every tick, but
  * not more often than CHANGED_INTERVAL_NS); that one has gone shows when it is sampled. */
@@ -47,6 +47,7 @@ struct recorder {
     walker walker;
     tasks tasks;
     threads threads;
+    cpu cpu;
     thread_stop stop;
     counters counters;
     uint32_t *pauses_ns;
@@ -55,8 +56,6 @@ struct recorder {
     uint64_t due_ns;
     uint64_t refreshed_ns, checked_ns, native_ns;
     bool stale; /* a thread has gone */
-    uint64_t process_base_ns, process_ns; /* CPU time of the process: at the start, when last read */
-    uint64_t orphans_given_ns;
 };
 
 static uint64_t random_below(recorder *recorder, uint64_t limit)
@@ -79,6 +78,12 @@ static void plan_tick(recorder *recorder, uint64_t now_ns)
     recorder->next_slot = slot + 1;
 }
 
+/* CPU time is accounted where it is asked for and there is a kernel to ask. */
+static bool accounts_cpu(const recorder *recorder)
+{
+    return recorder->threads.tasks && recorder->options.facts & ONLOOKER_ON_CPU;
+}
+
 static bool layout_check(const layout *layout)
 {
     /* Every member is an int32_t offset. The largest is _PyRuntime's. */
@@ -95,16 +100,17 @@ static bool layout_check(const layout *layout)
            layout->interpreter_next >= 0 && layout->interpreter_id >= 0 &&
            layout->interpreter_threads_head >= 0 && layout->gil_last_holder >= 0 &&
            layout->gil_locked >= 0 && layout->thread_next >= 0 && layout->thread_interp >= 0 &&
-           layout->thread_id >= 0 && layout->frame_previous >= 0 &&
-           layout->frame_executable >= 0 && layout->frame_instr >= 0 &&
-           layout->code_filename >= 0 && layout->code_name >= 0 && layout->code_linetable >= 0 &&
-           layout->code_firstlineno >= 0 && layout->object_type >= 0 &&
-           layout->unicode_length >= 0 && layout->unicode_length <= 64 &&
-           layout->unicode_state >= 0 && layout->unicode_state <= 64 &&
-           layout->unicode_ascii_data >= 0 && layout->unicode_ascii_data <= 128 &&
-           layout->unicode_compact_data >= 0 && layout->unicode_compact_data <= 128 &&
-           layout->bytes_size >= 0 && layout->bytes_size <= 64 && layout->bytes_data >= 0 &&
-           layout->bytes_data <= 128;
+           layout->thread_id >= 0 && layout->frame_previous >= 0 && layout->frame_executable >= 0 &&
+           layout->frame_executable_tag >= 0 &&
+           (layout->frame_owner_shim == ONLOOKER_NONE || layout->frame_owner >= 0) &&
+           layout->frame_instr >= 0 && layout->code_filename >= 0 && layout->code_name >= 0 &&
+           layout->code_linetable >= 0 && layout->code_firstlineno >= 0 &&
+           layout->object_type >= 0 && layout->unicode_length >= 0 &&
+           layout->unicode_length <= 64 && layout->unicode_state >= 0 &&
+           layout->unicode_state <= 64 && layout->unicode_ascii_data >= 0 &&
+           layout->unicode_ascii_data <= 128 && layout->unicode_compact_data >= 0 &&
+           layout->unicode_compact_data <= 128 && layout->bytes_size >= 0 &&
+           layout->bytes_size <= 64 && layout->bytes_data >= 0 && layout->bytes_data <= 128;
 }
 
 recorder *recorder_open(memory *source, int32_t pid, const layout *layout, const options *options)
@@ -132,10 +138,8 @@ recorder *recorder_open(memory *source, int32_t pid, const layout *layout, const
                              .options = &new->options,
                              .tasks = pid ? &new->tasks : NULL,
                              .walker = &new->walker};
-    if (pid && options->facts & ONLOOKER_ON_CPU) {
-        tasks_scan(&new->tasks);
-        new->process_base_ns = new->process_ns = tasks_process_cpu_ns(&new->tasks);
-    }
+    if (accounts_cpu(new))
+        cpu_init(&new->cpu, &new->tasks, &new->stacks, &new->threads, options->period_ns);
     /* A timer of ours should fire when it is due; by default the kernel may be 50 us late. */
     prctl(PR_SET_TIMERSLACK, 1);
     new->counters.start_ns = monotonic_ns();
@@ -154,8 +158,9 @@ static bool may_pause(const recorder *recorder, const thread *thread)
 static int walk_repeatedly(recorder *recorder, walk *walk, uint32_t tries, uint32_t *stack,
                            bool *retried)
 {
+    bool stopped = recorder->stop.stopped;
     for (uint32_t torn = 0, predictions = 0; torn < tries && predictions < PREDICTIONS;) {
-        int result = walk_try(&recorder->walker, walk, stack);
+        int result = walk_try(&recorder->walker, walk, stopped, stack);
         if (result == WALK_TORN) {
             recorder->counters.torn++;
             torn++;
@@ -174,7 +179,7 @@ static int walk_paused(recorder *recorder, thread *thread, uint32_t *stack, bool
     int error = pause_begin(&recorder->stop, thread->task->tid);
     if (error) {
         recorder->counters.pause_errno = error;
-        return error == ESRCH ? ONLOOKER_OK : WALK_TORN;
+        return WALK_TORN;
     }
     int result = walk_repeatedly(recorder, &thread->walk, TRIES, stack, retried);
     uint64_t length_ns = pause_end(&recorder->stop);
@@ -226,81 +231,19 @@ static int read_stack(recorder *recorder, thread *thread, uint32_t *stack, uint3
 
 /* --- counting --- */
 
-/* The sum a sample's CPU time is spread over: the kernel accounts a running thread only at its own
- * ticks, so what it reports now belongs to all CPU samples since it last reported something. */
-static void charge(recorder *recorder, task *task, uint32_t row_index)
-{
-    stacks *stacks = &recorder->stacks;
-    uint64_t accounted_ns = task->run_ns - task->charged_ns;
-    if (task->pending_count == PENDING_LIMIT)
-        memmove(task->pending, task->pending + 1, --task->pending_count * sizeof *task->pending);
-    task->pending[task->pending_count++] = row_index;
-    task->last_cpu_row = row_index;
-    if (!accounted_ns)
-        return;
-    for (uint32_t i = 0; i < task->pending_count; i++)
-        stacks->rows[task->pending[i]].cpu_ns +=
-            accounted_ns * (i + 1) / task->pending_count - accounted_ns * i / task->pending_count;
-    task->charged_ns = task->run_ns;
-    task->pending_count = 0;
-}
-
-/* CPU time of threads that have ended without a sample having taken it. */
-static uint64_t orphaned_ns(const recorder *recorder)
-{
-    uint64_t all_ns = recorder->process_ns - recorder->process_base_ns;
-    uint64_t accounted_ns = tasks_live_cpu_ns(&recorder->tasks) + recorder->tasks.dead_ns +
-                            recorder->orphans_given_ns;
-    return all_ns > accounted_ns ? all_ns - accounted_ns : 0;
-}
-
-/* A thread that lives shorter than a period is met with a chance in proportion to its CPU time, but
- * most of them are not met at all and of those that are, what they run afterwards is missed. That
- * time goes to the ones that are met, so that the sum is right and the shares are too. */
-static void adopt_orphans(recorder *recorder, task *task, uint32_t row_index)
-{
-    if (!task->newborn)
-        return;
-    task->newborn = false;
-    uint64_t orphans_ns = orphaned_ns(recorder);
-    recorder->stacks.rows[row_index].cpu_ns += orphans_ns;
-    recorder->orphans_given_ns += orphans_ns;
-}
-
-static uint32_t pseudo_stack(recorder *recorder, uint32_t code)
-{
-    uint32_t stack = stacks_push(&recorder->stacks, STACK_EMPTY, code, 0);
-    return stack == STACK_FULL ? STACK_EMPTY : stack;
-}
-
-static row *row_of(recorder *recorder, uint32_t stack, uint32_t record, uint32_t facts,
-                   uint32_t *index)
-{
-    if (stack == STACK_EMPTY)
-        stack = pseudo_stack(recorder, ONLOOKER_CODE_NO_FRAME);
-    *index = stack == STACK_FULL ? STACK_FULL
-                                 : stacks_row(&recorder->stacks, stack, record, facts);
-    if (*index == STACK_FULL) {
-        recorder->counters.overflow++;
-        *index = stacks_row(&recorder->stacks, pseudo_stack(recorder, ONLOOKER_CODE_OVERFLOW),
-                            THREADS_SHARED_RECORD, facts);
-    }
-    return *index == STACK_FULL ? NULL : &recorder->stacks.rows[*index];
-}
-
 static void count(recorder *recorder, thread *thread, uint32_t stack, uint32_t record,
                   uint32_t facts, uint64_t elapsed_ns)
 {
-    uint32_t index;
-    row *row = row_of(recorder, stack, record, facts, &index);
-    if (!row)
-        return;
+    if (stack == STACK_EMPTY)
+        stack = stacks_pseudo(&recorder->stacks, ONLOOKER_CODE_NO_FRAME);
+    uint32_t index = stacks_row(&recorder->stacks, stack, record, facts);
+    row *row = &recorder->stacks.rows[index];
     row->count++;
     row->wall_ns += elapsed_ns;
-    if (facts & ONLOOKER_ON_CPU && thread->task) {
-        charge(recorder, thread->task, index);
-        adopt_orphans(recorder, thread->task, index);
-    }
+    if (index == ROW_OVERFLOW)
+        recorder->counters.overflow++;
+    if (facts & ONLOOKER_ON_CPU && thread->task)
+        cpu_charge(&recorder->cpu, thread->task, index);
     if (!recorder->counters.samples++)
         recorder->counters.first_sample_ns = monotonic_ns();
 }
@@ -370,8 +313,10 @@ static int sample_thread(recorder *recorder, thread *thread, uint64_t now_ns)
         int result = read_stack(recorder, thread, &stack, &record, &retried);
         recorder->counters.retried += retried;
         if (result == WALK_TORN) {
-            /* Its time goes to the thread's next sample. */
-            recorder->counters.lost++;
+            if (thread->task && !task_account(&recorder->tasks, thread->task))
+                recorder->stale = true; /* it has ended, there was nothing to sample */
+            else
+                recorder->counters.lost++; /* its time goes to the thread's next sample */
             return ONLOOKER_OK;
         }
         if (result != ONLOOKER_OK)
@@ -381,29 +326,6 @@ static int sample_thread(recorder *recorder, thread *thread, uint64_t now_ns)
     thread->looked_ns = now_ns;
     count(recorder, thread, stack, record, facts, elapsed_ns);
     return ONLOOKER_OK;
-}
-
-/* Threads that are not Python's have no Python stack, but the CPU time of the process is theirs
- * too. */
-static void account_native_threads(recorder *recorder)
-{
-    tasks_scan(&recorder->tasks);
-    for (uint32_t i = 0; i < recorder->tasks.count; i++) {
-        task *task = recorder->tasks.items[i];
-        if (!task_account(&recorder->tasks, task) || task->python ||
-            task->run_ns == task->charged_ns)
-            continue;
-        uint32_t index, record = threads_native_record(&recorder->threads, task);
-        row *row = row_of(recorder, pseudo_stack(recorder, ONLOOKER_CODE_NATIVE), record,
-                          ONLOOKER_ON_CPU, &index);
-        if (!row)
-            continue;
-        uint64_t run_ns = task->run_ns - task->charged_ns;
-        row->count += (uint32_t)(run_ns / recorder->options.period_ns) + 1;
-        row->cpu_ns += run_ns;
-        task->charged_ns = task->run_ns;
-    }
-    recorder->process_ns = tasks_process_cpu_ns(&recorder->tasks);
 }
 
 static int look_at_threads(recorder *recorder, uint64_t now_ns)
@@ -426,11 +348,9 @@ static int look_at_threads(recorder *recorder, uint64_t now_ns)
         recorder->stale = false;
     }
     recorder->counters.threads = recorder->threads.count;
-    if (recorder->threads.tasks && recorder->options.facts & ONLOOKER_ON_CPU &&
-        now_ns - recorder->native_ns >= NATIVE_INTERVAL_NS) {
+    if (accounts_cpu(recorder) && now_ns - recorder->native_ns >= NATIVE_INTERVAL_NS) {
         recorder->native_ns = now_ns;
-        if (tasks_process_cpu_ns(&recorder->tasks) != recorder->process_ns)
-            account_native_threads(recorder);
+        cpu_charge_native_threads(&recorder->cpu);
     }
     return recorder->options.facts & ONLOOKER_HOLDS_GIL ? threads_look_at_gil(&recorder->threads)
                                                         : ONLOOKER_OK;
@@ -479,26 +399,8 @@ int recorder_run(recorder *recorder, uint64_t until_ns)
 
 void recorder_finish(recorder *recorder)
 {
-    if (!recorder->threads.tasks || !(recorder->options.facts & ONLOOKER_ON_CPU))
-        return;
-    account_native_threads(recorder);
-    uint32_t index, unsampled = pseudo_stack(recorder, ONLOOKER_CODE_UNSAMPLED);
-    for (uint32_t i = 0; i < recorder->tasks.count; i++) {
-        task *task = recorder->tasks.items[i];
-        uint64_t rest_ns = task->run_ns - task->charged_ns;
-        if (!rest_ns || task->gone)
-            continue;
-        task->charged_ns = task->run_ns;
-        if (task->last_cpu_row != UINT32_MAX)
-            recorder->stacks.rows[task->last_cpu_row].cpu_ns += rest_ns;
-        else if (row_of(recorder, unsampled, threads_native_record(&recorder->threads, task),
-                        ONLOOKER_ON_CPU, &index))
-            recorder->stacks.rows[index].cpu_ns += rest_ns;
-    }
-    uint64_t orphans_ns = orphaned_ns(recorder);
-    if (orphans_ns && row_of(recorder, unsampled, THREADS_SHARED_RECORD, ONLOOKER_ON_CPU, &index))
-        recorder->stacks.rows[index].cpu_ns += orphans_ns;
-    recorder->orphans_given_ns += orphans_ns;
+    if (accounts_cpu(recorder))
+        cpu_finish(&recorder->cpu);
 }
 
 /* --- what was counted --- */

@@ -17,7 +17,11 @@ bool stacks_init(stacks *stacks)
         return false;
     stacks->nodes[0] = (node){0, 0, 0};
     stacks->node_count = 1;
-    return true;
+    /* There must always be room for what there is no room for. */
+    uint32_t overflow = stacks_push(stacks, STACK_EMPTY, ONLOOKER_CODE_OVERFLOW, 0);
+    return overflow != STACK_FULL &&
+           stacks_row(stacks, overflow, 0, ONLOOKER_ON_CPU | ONLOOKER_HOLDS_GIL) == ROW_OVERFLOW &&
+           stacks->row_count == 1;
 }
 
 uint32_t stacks_push(stacks *stacks, uint32_t parent, uint32_t code, int32_t lasti)
@@ -42,19 +46,25 @@ uint32_t stacks_push(stacks *stacks, uint32_t parent, uint32_t code, int32_t las
     return index;
 }
 
+uint32_t stacks_pseudo(stacks *stacks, uint32_t code)
+{
+    return stacks_push(stacks, STACK_EMPTY, code, 0);
+}
+
 uint32_t stacks_row(stacks *stacks, uint32_t stack, uint32_t thread, uint32_t facts)
 {
-    uint64_t key = (uint64_t)stack << 32 | (uint64_t)(thread & ((1u << THREAD_BITS) - 1))
-                                               << FACT_BITS |
+    uint64_t key = (uint64_t)stack << 32 |
+                   (uint64_t)(thread & ((1u << THREAD_BITS) - 1)) << FACT_BITS |
                    (facts & ((1u << FACT_BITS) - 1));
     uint32_t index = map_get(&stacks->by_row, key);
     if (index != MAP_ABSENT)
         return index;
     index = stacks->row_count;
-    if (!array_reserve((void **)&stacks->rows, &stacks->row_capacity, index, sizeof *stacks->rows,
+    if (stack == STACK_FULL ||
+        !array_reserve((void **)&stacks->rows, &stacks->row_capacity, index, sizeof *stacks->rows,
                        ROW_LIMIT) ||
         !map_set(&stacks->by_row, key, index))
-        return STACK_FULL;
+        return ROW_OVERFLOW;
     stacks->rows[index] = (row){.stack = stack, .thread = thread, .facts = facts};
     stacks->row_count++;
     return index;

@@ -8,6 +8,9 @@
 #define STACK_EMPTY 0u
 #define STACK_FULL UINT32_MAX
 
+/* The row of all that there is no room for. It has all facts, so that every profile shows it. */
+#define ROW_OVERFLOW 0u
+
 typedef struct stacks {
     node *nodes;
     uint32_t node_count, node_capacity;
@@ -22,7 +25,11 @@ bool stacks_init(stacks *stacks);
 /* The stack of PARENT with a frame of CODE at LASTI on top, or STACK_FULL. */
 uint32_t stacks_push(stacks *stacks, uint32_t parent, uint32_t code, int32_t lasti);
 
-/* Index of the row of (STACK, THREAD, FACTS), made if need be; STACK_FULL when there is no room. */
+/* The stack whose only frame is one of the ONLOOKER_CODE_ ones. */
+uint32_t stacks_pseudo(stacks *stacks, uint32_t code);
+
+/* Index of the row of (STACK, THREAD, FACTS), made if need be; ROW_OVERFLOW when there is no room
+ * or STACK is STACK_FULL. */
 uint32_t stacks_row(stacks *stacks, uint32_t stack, uint32_t thread, uint32_t facts);
 
 void stacks_free(stacks *stacks);

@@ -10,17 +10,17 @@
 #define PENDING_LIMIT 16u
 
 typedef struct task {
-    int32_t tid;        /* as our pid namespace knows it */
-    int32_t target_tid; /* as the target's does */
+    int32_t tid;               /* as our pid namespace knows it */
+    int32_t target_tid;        /* as the target's does */
     int schedstat_fd, stat_fd; /* -1: not open */
     bool gone;
-    bool python; /* some Python thread state refers to it */
-    bool asleep; /* was off CPU when run_ns and slices were what they are now */
-    uint32_t record;  /* index of its thread_record; UINT32_MAX: none yet */
-    uint64_t run_ns;  /* on CPU since it was created, by the kernel's account */
-    uint64_t slices;  /* times it got a CPU */
-    uint64_t base_ns;    /* run_ns when the recording began; 0 for younger threads */
-    uint64_t charged_ns; /* part of run_ns that samples have got, base_ns included */
+    bool python;                     /* some Python thread state refers to it */
+    bool asleep;                     /* was off CPU when run_ns and slices were what they are now */
+    uint32_t record;                 /* index of its thread_record; UINT32_MAX: none yet */
+    uint64_t run_ns;                 /* on CPU since it was created, by the kernel's account */
+    uint64_t slices;                 /* times it got a CPU */
+    uint64_t base_ns;                /* run_ns when the recording began; 0 for younger threads */
+    uint64_t charged_ns;             /* part of run_ns that samples have got, base_ns included */
     uint32_t pending[PENDING_LIMIT]; /* rows that share what is accounted next */
     uint32_t pending_count;
     uint32_t last_cpu_row; /* UINT32_MAX: none yet */
@@ -36,8 +36,8 @@ typedef struct tasks {
     task **items;
     uint32_t count, capacity;
     map by_tid, by_target_tid; /* -> items */
-    uint32_t scan;    /* number of the last scan */
-    uint64_t dead_ns; /* what samples got of threads that have ended */
+    uint32_t scan;             /* number of the last scan */
+    uint64_t dead_ns;          /* what samples got of threads that have ended */
 } tasks;
 
 /* False with errno set when /proc/PID/task cannot be opened. */

@@ -32,8 +32,8 @@ static uint32_t new_record(threads *threads, uint64_t thread_id, int64_t interpr
                            const task *task)
 {
     if (threads->record_count >= RECORD_LIMIT - 1 ||
-        !array_reserve((void **)&threads->records, &threads->record_capacity,
-                       threads->record_count, sizeof *threads->records, RECORD_LIMIT))
+        !array_reserve((void **)&threads->records, &threads->record_capacity, threads->record_count,
+                       sizeof *threads->records, RECORD_LIMIT))
         return THREADS_SHARED_RECORD;
     threads->records[threads->record_count] =
         (thread_record){.thread_id = thread_id,
@@ -55,8 +55,8 @@ static int read_interpreters(threads *threads)
 {
     const layout *layout = threads->layout;
     uint64_t address, finalizing, next;
-    int result = read_field(threads, threads->options->runtime, layout->runtime_finalizing,
-                            &finalizing);
+    int result =
+        read_field(threads, threads->options->runtime, layout->runtime_finalizing, &finalizing);
     if (result == ONLOOKER_OK && finalizing)
         return ONLOOKER_GONE;
     if (result == ONLOOKER_OK)
@@ -74,8 +74,7 @@ static int read_interpreters(threads *threads)
         if ((result = read_field(threads, address, layout->interpreter_id, &id)) != ONLOOKER_OK ||
             (result = read_field(threads, address, layout->interpreter_threads_head,
                                  &new->threads_head)) != ONLOOKER_OK ||
-            (result = read_field(threads, address, layout->interpreter_next, &next)) !=
-                ONLOOKER_OK)
+            (result = read_field(threads, address, layout->interpreter_next, &next)) != ONLOOKER_OK)
             return result;
         new->id = (int64_t)id;
         if (layout->runtime_gil != ONLOOKER_NONE)
@@ -96,8 +95,8 @@ static int32_t native_id(const threads *threads, const unsigned char *tstate, ui
         return (int32_t)load_u32(tstate, layout->thread_native_thread_id);
     int32_t tid = 0;
     if (threads->options->pthread_tid_offset != ONLOOKER_NONE && thread_id)
-        memory_read(threads->source,
-                    thread_id + (uint32_t)threads->options->pthread_tid_offset, &tid, sizeof tid);
+        memory_read(threads->source, thread_id + (uint32_t)threads->options->pthread_tid_offset,
+                    &tid, sizeof tid);
     return tid;
 }
 
@@ -124,9 +123,8 @@ static thread *meet(threads *threads, uint64_t tstate, uint32_t interpreter,
         thread->interpreter = interpreter;
         return thread;
     }
-    task *task = threads->tasks
-                     ? tasks_find(threads->tasks, native_id(threads, bytes, thread_id))
-                     : NULL;
+    task *task =
+        threads->tasks ? tasks_find(threads->tasks, native_id(threads, bytes, thread_id)) : NULL;
     /* A thread state whose thread has ended, or has not begun, runs nothing. */
     if (threads->tasks && !task)
         return NULL;

@@ -21,7 +21,7 @@ typedef struct interpreter {
 
 typedef struct thread {
     walk walk;
-    uint64_t thread_id; /* pthread_t */
+    uint64_t thread_id;   /* pthread_t */
     uint32_t interpreter; /* index; may be stale after a refresh that found the list moving */
     uint32_t record;
     task *task;           /* NULL: a recording, or a thread that the kernel does not know */

@@ -12,27 +12,17 @@
 /* Samples after which the prediction is made anew, so that it forgets what is no longer used. */
 #define PREDICTION_LIFE 64u
 
+/* How many times as long as usual a read may take. */
+#define SWIFT_FACTOR 2.0
+
 /* Frames are counted beyond the depth limit at most this far and this often. */
 #define OMITTED_LIMIT 200000u
 #define OMITTED_INTERVAL_NS 1000000000u
 
-/* _PyInterpreterFrame.owner: 0 thread, 1 generator, 2 frame object; from 3 on it is the C stack's
- * or the interpreter's own frame, which belongs to no Python function (3.12+). */
-#define OWNER_FUNCTION_LAST 2
-
-/* f_executable is a tagged _PyStackRef from 3.14 on; code objects are 16-byte aligned anyway. */
-#define TAG_BITS UINT64_C(7)
-
-/* The three readings of the pointer to the current frame. */
-typedef struct current {
-    uint64_t cframe;
-    uint64_t frame;
-} current;
-
-typedef struct sighting {
-    current first, middle, last;
-    uint64_t generation;
-} sighting;
+/* Pieces of frames between two readings of the pointer to the current frame. A stack that changed
+ * and changed back while it was read has shown the same pointer every time; the more often it is
+ * asked for, the less likely. */
+#define PIECES_BETWEEN_POINTERS 6u
 
 static uint32_t furthest(uint32_t size, int32_t offset, uint32_t width)
 {
@@ -50,11 +40,13 @@ bool walker_init(walker *walker, memory *source, const layout *layout, uint64_t 
     walker->source = source;
     walker->layout = layout;
     walker->stacks = stacks;
+    walker->pace = 1.0;
     walker->depth = depth < 1 ? 1 : depth > DEPTH_LIMIT ? DEPTH_LIMIT : depth;
     walker->frame_size = size;
     walker->raw_limit = walker->depth * 2 + 64;
     walker->raw = malloc(walker->raw_limit * sizeof *walker->raw);
-    return walker->raw && size <= FRAME_SIZE_LIMIT &&
+    walker->unconfirmed = malloc(walker->raw_limit * sizeof *walker->unconfirmed);
+    return walker->raw && walker->unconfirmed && size <= FRAME_SIZE_LIMIT &&
            codes_init(&walker->codes, layout, code_type);
 }
 
@@ -62,11 +54,13 @@ void walker_free(walker *walker)
 {
     codes_free(&walker->codes);
     free(walker->raw);
+    free(walker->unconfirmed);
     free(walker->first);
     free(walker->second);
     free(walker->checked);
     free(walker->local);
     free(walker->remote);
+    free(walker->pointers);
 }
 
 void walk_free(walk *walk)
@@ -128,8 +122,8 @@ static int predict(const walker *walker, walk *walk, uint64_t frame, bool innerm
         if (steps && ranges_find(&walk->frames, frame, walker->frame_size, &hint) >= 0)
             break;
         int result = window_frame(walker, &window, frame, &bytes);
-        if (result == ONLOOKER_FAULT || (result == ONLOOKER_OK &&
-                                         !add_frame(walker, walk, frame, innermost && !steps))) {
+        if (result == ONLOOKER_FAULT ||
+            (result == ONLOOKER_OK && !add_frame(walker, walk, frame, innermost && !steps))) {
             forget_prediction(walk);
             return WALK_TORN;
         }
@@ -148,22 +142,28 @@ static void piece(walker *walker, uint32_t *pieces, uint64_t address, void *out,
     ++*pieces;
 }
 
-static void pieces_of_current(walker *walker, const walk *walk, uint32_t *pieces, current *out)
+static void pieces_of_pointer(walker *walker, const walk *walk, uint32_t *pieces)
 {
     const layout *layout = walker->layout;
+    current *out = &walker->pointers[walker->pointer_count++];
     if (layout->thread_cframe == ONLOOKER_NONE) {
         out->cframe = 0;
-        piece(walker, pieces, walk->tstate + (uint32_t)layout->thread_current_frame, &out->frame, 8);
+        piece(walker, pieces, walk->tstate + (uint32_t)layout->thread_current_frame, &out->frame,
+              8);
         return;
     }
     piece(walker, pieces, walk->tstate + (uint32_t)layout->thread_cframe, &out->cframe, 8);
     piece(walker, pieces, walk->cframe + (uint32_t)layout->cframe_current_frame, &out->frame, 8);
 }
 
-static void pieces_of_ranges(walker *walker, const ranges *ranges, uint32_t *pieces,
+static void pieces_of_frames(walker *walker, const walk *walk, uint32_t *pieces,
                              unsigned char *copy)
 {
-    *pieces += ranges_vector(ranges, copy, walker->local + *pieces, walker->remote + *pieces);
+    for (uint32_t first = 0; first < walk->frames.count; first += PIECES_BETWEEN_POINTERS) {
+        *pieces += ranges_vector(&walk->frames, first, PIECES_BETWEEN_POINTERS, copy,
+                                 walker->local + *pieces, walker->remote + *pieces);
+        pieces_of_pointer(walker, walk, pieces);
+    }
 }
 
 static bool reserve(unsigned char **buffer, uint32_t *capacity, uint32_t size)
@@ -185,7 +185,8 @@ static bool reserve_copies(walker *walker, const walk *walk)
         !reserve(&walker->second, &walker->frames_capacity, walk->frames.bytes) ||
         !reserve(&walker->checked, &walker->checked_capacity, walk->codes.bytes))
         return false;
-    uint32_t pieces = 2 * walk->frames.count + walk->codes.count + 8;
+    uint32_t pointers = 2 * (walk->frames.count / PIECES_BETWEEN_POINTERS + 1) + 1;
+    uint32_t pieces = 2 * (walk->frames.count + pointers) + walk->codes.count + 1;
     if (pieces <= walker->pieces_capacity)
         return true;
     struct iovec *local = realloc(walker->local, 2 * pieces * sizeof *local);
@@ -194,29 +195,69 @@ static bool reserve_copies(walker *walker, const walk *walk)
     struct iovec *remote = realloc(walker->remote, 2 * pieces * sizeof *remote);
     if (remote)
         walker->remote = remote;
-    if (!local || !remote)
+    current *grown = realloc(walker->pointers, 2 * pieces * sizeof *grown);
+    if (grown)
+        walker->pointers = grown;
+    if (!local || !remote || !grown)
         return false;
     walker->pieces_capacity = 2 * pieces;
     return true;
 }
 
-/* The one read that a sample is. */
-static int look(walker *walker, const walk *walk, sighting *out)
+/* The proof that a stack stood still between two readings is that nothing of it has changed, and
+ * that there was no time to change it and change it back. So a read that took much longer than
+ * such reads do, because something else had our CPU in the middle of it, proves nothing. */
+static bool was_swift(walker *walker, uint32_t pieces, uint32_t bytes, uint64_t took_ns)
+{
+    double expected_ns = 500.0 + 150.0 * pieces + bytes / 8.0;
+    double ratio = (double)took_ns / expected_ns;
+    bool swift = ratio <= SWIFT_FACTOR * walker->pace;
+    /* Slow machines are slow always: learn from every read, but from none too much. */
+    double most = 4 * walker->pace;
+    walker->pace += ((ratio < most ? ratio : most) - walker->pace) / 32;
+    return swift;
+}
+
+static bool pointers_agree(const walker *walker)
+{
+    for (uint32_t i = 1; i < walker->pointer_count; i++)
+        if (walker->pointers[i].cframe != walker->pointers[0].cframe ||
+            walker->pointers[i].frame != walker->pointers[0].frame)
+            return false;
+    return true;
+}
+
+/* The one read that a sample is. *FRAME is the current frame, *GENERATION the interpreter's count
+ * of freed code objects, or 0. */
+static int look(walker *walker, walk *walk, bool stopped, uint64_t *frame, uint64_t *generation)
 {
     uint32_t pieces = 0;
     if (!reserve_copies(walker, walk))
         return ONLOOKER_NO_MEMORY;
-    pieces_of_current(walker, walk, &pieces, &out->first);
-    pieces_of_ranges(walker, &walk->frames, &pieces, walker->first);
-    pieces_of_current(walker, walk, &pieces, &out->middle);
-    pieces_of_ranges(walker, &walk->codes, &pieces, walker->checked);
-    pieces_of_ranges(walker, &walk->frames, &pieces, walker->second);
-    pieces_of_current(walker, walk, &pieces, &out->last);
-    /* Last: a code object that the frames kept alive until here was not freed before this count. */
-    out->generation = 0;
+    walker->pointer_count = 0;
+    pieces_of_pointer(walker, walk, &pieces);
+    pieces_of_frames(walker, walk, &pieces, walker->first);
+    pieces_of_frames(walker, walk, &pieces, walker->second);
+    /* The frames hold their code objects until the last pointer was read. That one of them was
+     * freed and another made in its place since takes longer than the rest of a swift read; where
+     * frees are counted, the count comes last, so that it covers all. */
+    pieces += ranges_vector(&walk->codes, 0, walk->codes.count, walker->checked,
+                            walker->local + pieces, walker->remote + pieces);
+    *generation = 0;
     if (walk->generation_at)
-        piece(walker, &pieces, walk->generation_at, &out->generation, 8);
-    return memory_readv(walker->source, walker->local, walker->remote, pieces);
+        piece(walker, &pieces, walk->generation_at, generation, 8);
+    uint64_t start_ns = monotonic_ns();
+    int result = memory_readv(walker->source, walker->local, walker->remote, pieces);
+    if (result != ONLOOKER_OK)
+        return result;
+    bool swift = was_swift(walker, pieces, 2 * walk->frames.bytes + walk->codes.bytes,
+                           monotonic_ns() - start_ns);
+    if (walker->pointers[0].cframe != walk->cframe) {
+        walk->cframe = walker->pointers[0].cframe;
+        return WALK_AGAIN;
+    }
+    *frame = walker->pointers[0].frame;
+    return (swift || stopped) && pointers_agree(walker) ? ONLOOKER_OK : WALK_TORN;
 }
 
 static bool agree(const walker *walker, const unsigned char *a, const unsigned char *b,
@@ -235,8 +276,8 @@ static bool agree(const walker *walker, const unsigned char *a, const unsigned c
 
 static bool of_function(const layout *layout, const unsigned char *frame)
 {
-    return layout->frame_owner == ONLOOKER_NONE ||
-           frame[layout->frame_owner] <= OWNER_FUNCTION_LAST;
+    return layout->frame_owner_shim == ONLOOKER_NONE ||
+           frame[layout->frame_owner] < layout->frame_owner_shim;
 }
 
 /* Walks the two copies from FRAME. *COUNT frames are in walker->raw; *OMITTED is the first frame
@@ -257,7 +298,8 @@ static int walk_copies(walker *walker, walk *walk, uint64_t frame, uint32_t *cou
         raw_frame *raw = &walker->raw[*count];
         *raw = (raw_frame){.address = frame};
         if (of_function(layout, a)) {
-            raw->code = load_u64(a, layout->frame_executable) & ~TAG_BITS;
+            raw->code = load_u64(a, layout->frame_executable) &
+                        ~(uint64_t)(uint32_t)layout->frame_executable_tag;
             raw->instr = layout->frame_lasti_scale == ONLOOKER_NONE
                              ? load_u64(a, layout->frame_instr)
                              : load_u32(a, layout->frame_instr);
@@ -266,6 +308,11 @@ static int walk_copies(walker *walker, walk *walk, uint64_t frame, uint32_t *cou
         frame = load_u64(a, layout->frame_previous);
     }
     *omitted = frame;
+    /* Where the interpreter has frames of its own, the root is one; a generator that is just
+     * yielding may be cut off already from the frames below it. */
+    if (!frame && *count && layout->frame_owner_shim != ONLOOKER_NONE &&
+        walker->raw[*count - 1].code)
+        return WALK_TORN;
     return ONLOOKER_OK;
 }
 
@@ -320,43 +367,38 @@ static int intern(walker *walker, walk *walk, uint64_t generation, uint32_t coun
         while (kept < count && kept < walk->last_count &&
                same(&walk->last[kept], &walker->raw[count - 1 - kept]))
             kept++;
-    uint32_t top = kept ? walk->last_stacks[kept - 1] : root;
-    int result = ONLOOKER_OK;
+    uint32_t top = kept ? walk->last_stacks[kept - 1] : root, unconfirmed = 0;
     walk->last_count = 0; /* until it is whole */
     for (uint32_t i = kept; i < count; i++) {
         const raw_frame *raw = &walker->raw[count - 1 - i];
         uint32_t code;
         if (raw->code) {
-            switch (codes_check(&walker->codes, raw->code, generation, &walk->codes,
-                                walker->checked, &code)) {
-            case CODES_UNKNOWN:
-                switch (codes_learn(&walker->codes, walker->source, raw->code)) {
-                case ONLOOKER_OK:
-                    break;
-                case ONLOOKER_GONE:
-                    return ONLOOKER_GONE;
-                default:
-                    return WALK_TORN;
-                }
-                /* fallthrough */
-            case CODES_UNREAD:
-                if (!codes_want(&walker->codes, raw->code, &walk->codes)) {
-                    forget_prediction(walk);
-                    return WALK_TORN;
-                }
-                result = WALK_AGAIN;
-                continue;
-            case CODES_KNOWN:
-                if (result == ONLOOKER_OK)
-                    top = stacks_push(walker->stacks, top, code, lasti_of(walker->layout, raw));
+            enum codes_answer answer = codes_check(&walker->codes, raw->code, generation,
+                                                   &walk->codes, walker->checked, &code);
+            if (answer == CODES_UNKNOWN) {
+                int result = codes_learn(&walker->codes, walker->source, raw->code);
+                if (result != ONLOOKER_OK)
+                    return result == ONLOOKER_FAULT ? WALK_TORN : result;
             }
+            if (answer != CODES_KNOWN) {
+                walker->unconfirmed[unconfirmed++] = raw->code;
+                continue;
+            }
+            top = stacks_push(walker->stacks, top, code, lasti_of(walker->layout, raw));
         }
         walk->last[i] = *raw;
         walk->last_stacks[i] = top;
     }
-    ranges_place(&walk->codes);
-    if (result != ONLOOKER_OK)
-        return result;
+    if (unconfirmed) {
+        for (uint32_t i = 0; i < unconfirmed; i++) {
+            if (!codes_want(&walker->codes, walker->unconfirmed[i], &walk->codes)) {
+                forget_prediction(walk);
+                return WALK_TORN;
+            }
+        }
+        ranges_place(&walk->codes);
+        return WALK_AGAIN;
+    }
     walk->last_count = count;
     walk->last_generation = generation;
     walk->last_root = root;
@@ -380,38 +422,29 @@ static void renew_prediction(const walker *walker, walk *walk, uint32_t count)
     walk->accepted = 0;
 }
 
-int walk_try(walker *walker, walk *walk, uint32_t *stack)
+int walk_try(walker *walker, walk *walk, bool stopped, uint32_t *stack)
 {
-    sighting seen;
     uint32_t count, root = *stack;
-    uint64_t omitted = 0;
+    uint64_t frame, generation, omitted = 0;
     if (walker->layout->thread_cframe != ONLOOKER_NONE && !walk->cframe) {
         int result = memory_read_u64(
             walker->source, walk->tstate + (uint32_t)walker->layout->thread_cframe, &walk->cframe);
         if (result != ONLOOKER_OK || !walk->cframe)
             return result;
     }
-    int result = look(walker, walk, &seen);
+    int result = look(walker, walk, stopped, &frame, &generation);
     if (result == ONLOOKER_FAULT) {
         forget_prediction(walk);
         return WALK_TORN;
     }
-    if (result != ONLOOKER_OK)
-        return result;
-    if (seen.first.cframe != walk->cframe) {
-        walk->cframe = seen.first.cframe;
-        return WALK_AGAIN;
-    }
-    if (memcmp(&seen.first, &seen.middle, sizeof seen.first) ||
-        memcmp(&seen.first, &seen.last, sizeof seen.first))
-        return WALK_TORN;
-    result = walk_copies(walker, walk, seen.first.frame, &count, &omitted);
+    if (result == ONLOOKER_OK)
+        result = walk_copies(walker, walk, frame, &count, &omitted);
     if (result != ONLOOKER_OK)
         return result;
     if (omitted)
         root = stacks_push(walker->stacks, root, ONLOOKER_CODE_OMITTED,
                            count_omitted(walker, walk, omitted));
-    result = intern(walker, walk, seen.generation, count, &root);
+    result = intern(walker, walk, generation, count, &root);
     if (result != ONLOOKER_OK)
         return result;
     *stack = root;

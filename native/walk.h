@@ -1,10 +1,10 @@
 /* walk.h: reads the Python stack of one thread state, while it runs, as it was at one instant.
  *
  * One call reads, in this order: the pointer to the current frame, the frames, the pointer, the
- * code objects, the frames, the pointer. A stack counts only if the three pointers agree and the
- * two copies of each frame agree on its code object, its caller and, but for the innermost, where
- * it is in its code. Which frames to ask for is predicted from the sample before; a prediction that
- * fell short is completed and read again. */
+ * frames again, the pointer, and what tells the frames' code objects from others. A stack counts
+ * only if the pointers agree and the two copies of each frame agree on its code object, its caller
+ * and, but for the innermost, where it is in its code. Which frames to ask for is predicted from
+ * the sample before; a prediction that fell short is completed and read again. */
 #ifndef ONLOOKER_WALK_H
 #define ONLOOKER_WALK_H
 
@@ -17,6 +17,12 @@
 /* Results of walk_try beside the ONLOOKER_ ones. */
 #define WALK_TORN 100  /* the stack moved: read again */
 #define WALK_AGAIN 101 /* now it is known what to read: read again */
+
+/* A reading of the pointer to the current frame. */
+typedef struct current {
+    uint64_t cframe; /* 0 where there is none */
+    uint64_t frame;
+} current;
 
 /* A frame as read. */
 typedef struct raw_frame {
@@ -50,13 +56,16 @@ typedef struct walker {
     codes codes;
     stacks *stacks;
     uint32_t depth;
-    uint32_t frame_size; /* bytes of a frame that hold all fields we read */
-    raw_frame *raw;      /* leaf first */
+    uint32_t frame_size;   /* bytes of a frame that hold all fields we read */
+    raw_frame *raw;        /* leaf first */
+    uint64_t *unconfirmed; /* code objects of raw frames to be confirmed by another read */
     uint32_t raw_limit;
     unsigned char *first, *second, *checked; /* copies */
     uint32_t frames_capacity, checked_capacity;
     struct iovec *local, *remote;
-    uint32_t pieces_capacity;
+    current *pointers;
+    uint32_t pieces_capacity, pointer_count;
+    double pace; /* how long reads usually take, against a rough estimate */
 } walker;
 
 /* False when memory runs out or the layout makes no sense. */
@@ -64,10 +73,11 @@ bool walker_init(walker *walker, memory *source, const layout *layout, uint64_t 
                  uint32_t depth, stacks *stacks);
 void walker_free(walker *walker);
 
-/* Reads the stack once. *STACK comes in as the stack that this one stands on (STACK_EMPTY, or that
- * of an outer interpreter's thread state of the same thread) and goes out with this one's frames on
- * top. ONLOOKER_OK, WALK_TORN, WALK_AGAIN, or as memory_readv. */
-int walk_try(walker *walker, walk *walk, uint32_t *stack);
+/* Reads the stack once. STOPPED: the thread cannot run meanwhile. *STACK comes in as the stack that
+ * this one stands on (STACK_EMPTY, or that of an outer interpreter's thread state of the same
+ * thread) and goes out with this one's frames on top. ONLOOKER_OK, WALK_TORN, WALK_AGAIN, or as
+ * memory_readv. */
+int walk_try(walker *walker, walk *walk, bool stopped, uint32_t *stack);
 
 void walk_free(walk *walk);
 

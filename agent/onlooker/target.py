@@ -7,7 +7,6 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from importlib.metadata import version as package_version
 from typing import Final
 
 from onlooker.errors import TargetGone, UsageError
@@ -19,6 +18,7 @@ from onlooker.profile.kinds import KINDS, Kind
 from onlooker.profile.model import Location, Mapping, Profile
 from onlooker.profile.rows import Row, Thread
 from onlooker.runtime.locate import Runtime, locate
+from onlooker.version import version
 
 DEFAULT_RATE_HZ: Final = 100.0
 DEFAULT_DEPTH: Final = 512
@@ -135,8 +135,8 @@ class Target:
     ) -> Recording:
         """Sample the threads' stacks, ``rate_hz`` times a second and thread.
 
-        Ends after ``seconds``, when ``stop()`` says so (it is asked at least five times a second and
-        after every signal), or with the target; what was gathered until then is returned.
+        Ends after ``seconds``, when ``stop()`` says so (it is asked some times a second and after
+        every signal), or with the target; what was gathered until then is returned.
         ``progress`` is called as often. ``own_child``: this process waits for the target's exit.
 
         Raises UsageError for a kind that does not exist or a rate or depth beyond reach, TargetGone
@@ -232,12 +232,12 @@ class Target:
     ) -> tuple[str, ...]:
         identity = self.runtime.identity
         started = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(identity.start_time_ns / 1e9))
+        target = f"{identity.program}, pid {identity.pid}, started {started}, Python {self.version}"
+        names = ",".join(kind.name for kind in kinds)
         return (
-            f"onlooker {package_version('onlooker')}: {' '.join(sys.argv)}",
-            f"target: {identity.program}, pid {identity.pid}, started {started},"
-            f" Python {self.version} ({identity.executable}): {' '.join(identity.argv)}",
-            f"recorded: {','.join(kind.name for kind in kinds)} at {rate_hz:g} Hz,"
-            f" pause {pause}, depth {depth}; ended because: {end}",
+            f"onlooker {version()}: {' '.join(sys.argv)}",
+            f"target: {target} ({identity.executable}): {' '.join(identity.argv)}",
+            f"recorded: {names} at {rate_hz:g} Hz, pause {pause}, depth {depth}; ended: {end}",
             "truth: " + ", ".join(f"{name} {value}" for name, value in truth(counters)),
             *_caveats(counters),
         )
@@ -265,7 +265,8 @@ def _kinds(names: Sequence[str]) -> tuple[Kind, ...]:
     unknown = [name for name in names if name not in KINDS]
     if unknown or not names:
         raise UsageError(
-            f"there is no profile kind {', '.join(unknown)!r}", f"The kinds are: {', '.join(KINDS)}."
+            f"there is no profile kind {', '.join(unknown)!r}",
+            f"The kinds are: {', '.join(KINDS)}.",
         )
     return tuple(KINDS[name] for name in dict.fromkeys(names))
 

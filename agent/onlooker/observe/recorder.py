@@ -50,8 +50,11 @@ class Outcome(IntEnum):
 
 
 class ThreadRecord(NamedTuple):
-    """A thread that was met. ``thread_id`` is threading's ident, 0 for a thread that isn't Python's;
-    ``tid`` the kernel's in our pid namespace, ``target_tid`` in the target's."""
+    """A thread that was met.
+
+    ``thread_id`` is threading's ident, 0 for a thread that isn't Python's; ``tid`` the kernel's in
+    our pid namespace, ``target_tid`` in the target's.
+    """
 
     thread_id: int
     interpreter: int
@@ -71,7 +74,7 @@ class Code(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Counters:
-    """What a profile's reader needs to know to believe it; see ``counters`` in native/onlooker.h."""
+    """What a reader needs to know to believe a profile; see ``counters`` in native/onlooker.h."""
 
     ticks: int
     late: int
@@ -131,7 +134,7 @@ class Recorder:
                     "facts": facts,
                     "wanted": wanted,
                     "pause": PAUSES[pause],
-                    "namespaced": runtime.identity.ns_pid != runtime.pid,
+                    "namespaced": runtime.identity.in_other_pid_namespace,
                     "pthread_tid_offset": _tid_offset(runtime),
                     "own_child": own_child,
                 },
@@ -142,7 +145,7 @@ class Recorder:
             raise OnlookerError(f"can't record process {runtime.pid}: {os.strerror(ffi.errno)}")
 
     def run(self, until_ns: int) -> Outcome:
-        """Sample until time.monotonic_ns() reaches ``until_ns``, a signal comes or the target ends."""
+        """Sample until time.monotonic_ns() is ``until_ns``, a signal comes or the target ends."""
         return self._outcome(lib.recorder_run(self._recorder, until_ns))
 
     def tick(self) -> Outcome:
@@ -173,12 +176,16 @@ class Recorder:
         for stack, thread, facts, count, wall_ns, cpu_ns in _ROW.iter_unpack(
             self._array(lib.recorder_rows, _ROW.size)
         ):
-            yield Row(stack, thread, facts, count, wall_ns, cpu_ns)
+            if count or cpu_ns:
+                yield Row(stack, thread, facts, count, wall_ns, cpu_ns)
 
     def threads(self) -> list[ThreadRecord]:
         """Every thread that was met, dead ones too."""
         raw = self._array(lib.recorder_threads, _THREAD.size)
-        return [ThreadRecord(*item[:4], bool(item[4])) for item in _THREAD.iter_unpack(raw)]
+        return [
+            ThreadRecord(thread_id, interpreter, tid, target_tid, bool(alive))
+            for thread_id, interpreter, tid, target_tid, alive, _ in _THREAD.iter_unpack(raw)
+        ]
 
     def stacks(self) -> Stacks:
         """The stacks as of now; not to be used after the next run."""
@@ -194,10 +201,11 @@ class Recorder:
         """The code objects met since the last call, by index. Their native copies are freed."""
         end = lib.recorder_code_count(self._recorder)
         native = ffi.new("code_text *")
-        taken = []
-        for index in range(self._codes_taken, end):
-            if lib.recorder_code(self._recorder, index, native):
-                taken.append((index, _code(native)))
+        taken = [
+            (index, _code(native))
+            for index in range(self._codes_taken, end)
+            if lib.recorder_code(self._recorder, index, native)
+        ]
         self._codes_taken = end
         lib.recorder_release_codes(self._recorder, end)
         return taken
@@ -250,7 +258,7 @@ def _tid_offset(runtime: Runtime) -> int:
         return int.from_bytes(memory.read(address, 8), "little")
 
     interpreter = word(runtime.runtime_address + offsets["runtime_interpreters_head"])
-    identifiers = []
+    identifiers: list[int] = []
     try:
         tstate = word(interpreter + offsets["interpreter_threads_head"])
         while tstate and len(identifiers) < 64:
