@@ -132,7 +132,7 @@ def test_no_file_is_long() -> None:
 
 def test_tracked_files_name_no_machine() -> None:
     homes = "|".join(re.escape(f"{folder}/") for folder in (Path.home(), ROOT) if folder.name)
-    of_a_machine = re.compile(rf"{homes}|https?://[^\s/]*(pypi|debian)\b".encode())
+    of_a_machine = re.compile(rf"(?<![\w.-])({homes})|https?://[^\s/]*(pypi|debian)\b".encode())
     for path in tracked_files():
         found = of_a_machine.search(path.read_bytes())
         assert found is None, f"{path} has {found.group().decode() if found else ''}"
