@@ -12,19 +12,31 @@ from tests.interpreters import ROOT
 
 PACKAGE = ROOT / "agent" / "onlooker"
 
-#: What each part of the package may import of the others.
+_ALL_BELOW = {
+    "version",
+    "errors",
+    "permission",
+    "runtime",
+    "observe",
+    "profile",
+    "outputs",
+    "target",
+}
+
+#: What each part of the package may import of the others; "" is the package itself.
 MAY_IMPORT = {
+    "version": set[str](),
     "errors": set[str](),
     "permission": {"errors"},
     "memory": {"errors", "permission"},
     "runtime": {"errors", "permission", "memory"},
     "profile": set[str](),
-    "outputs": {"errors", "profile"},
+    "outputs": {"version", "errors", "profile"},
     "observe": {"errors", "permission", "memory", "runtime", "profile", "_native"},
-    "target": {"errors", "permission", "memory", "runtime", "observe", "profile"},
-    "__init__": {"errors", "profile", "outputs", "target"},
-    "cli": {"", "errors", "permission", "runtime", "observe", "profile", "outputs", "target"},
-    "server": {"", "errors", "permission", "runtime", "observe", "profile", "outputs", "target"},
+    "target": {"version", "errors", "permission", "memory", "runtime", "observe", "profile"},
+    "__init__": {"version", "errors", "profile", "outputs", "target"},
+    "cli": {"", *_ALL_BELOW},
+    "server": {"", *_ALL_BELOW},
     "__main__": {"cli"},
 }
 
