@@ -30,6 +30,8 @@ class Recording:
     """Of the whole command, its start and its output included."""
     wall_s: float
     peak_rss_kib: int
+    summary: dict[str, Any]
+    """What else it says of the run, if anything."""
 
 
 class Agent(ABC):
@@ -58,7 +60,14 @@ class Agent(ABC):
             finished = running.finish(interrupt_after_s=interrupt_after_s, limit_s=seconds + 120)
         finished.checked(self.exit_codes)
         stacks, lost = self._account(finished, threads)
-        return Recording(stacks, lost, finished.cpu_s, finished.wall_s, finished.peak_rss_kib)
+        return Recording(
+            stacks,
+            lost,
+            finished.cpu_s,
+            finished.wall_s,
+            finished.peak_rss_kib,
+            self.summary(finished),
+        )
 
     def start(self, pid: int, rate_hz: int) -> Running:
         """Profiles all threads until it gets SIGINT."""
@@ -67,6 +76,10 @@ class Agent(ABC):
     def dump(self, pid: int) -> Finished:
         """Prints the stacks of all threads once, by a whole command."""
         return run(self._dump(pid)).checked()
+
+    def summary(self, finished: Finished) -> dict[str, Any]:
+        """What the command printed for machines; most print nothing."""
+        return {}
 
     @abstractmethod
     def _attach(self, pid: int, rate_hz: int, seconds: float | None) -> list[str]:
@@ -101,8 +114,7 @@ class Onlooker(Agent):
         """Where it writes."""
         return self._output("pb.gz")
 
-    @staticmethod
-    def summary(finished: Finished) -> dict[str, Any]:
+    def summary(self, finished: Finished) -> dict[str, Any]:
         """The JSON object that it printed; empty if there is none."""
         for text in (finished.stdout, finished.stderr):
             if (start := text.find("{")) >= 0:

@@ -65,9 +65,15 @@ def main() -> int:
     except SetupFailed as error:
         print(f"scripts/bench: {error}", file=sys.stderr)
         return 1
-    plan = Plan(arguments)
     if os.getloadavg()[0] > 0.5:
         print("other work runs on this machine: expect noise", file=sys.stderr)
+    with tools:
+        return _measure_all(tools, arguments)
+
+
+def _measure_all(tools: Tools, arguments: argparse.Namespace) -> int:
+    """What was measured is kept, whatever ends the run."""
+    plan = Plan(arguments)
     start_s = time.monotonic()
     measures: dict[str, Any] = {}
     try:

@@ -28,6 +28,7 @@ class Memory:
     """One run."""
 
     version: str
+    ticks_asked: int
     ticks: int
     stacks: int
     locations: int
@@ -53,6 +54,7 @@ def memory(tools: Tools, agent: Onlooker, ticks: int) -> list[Memory]:
             measured.append(
                 Memory(
                     target.version,
+                    ticks // share,
                     found.samples,
                     found.stacks,
                     found.locations,

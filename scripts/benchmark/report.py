@@ -136,7 +136,7 @@ def memory_table(measured: Sequence[Memory]) -> None:
     """The agent's peak memory."""
     rows = [
         [
-            str(one.ticks),
+            f"{one.ticks} of {one.ticks_asked}",
             str(one.stacks),
             str(one.locations),
             str(one.functions),

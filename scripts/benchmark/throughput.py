@@ -148,5 +148,6 @@ def as_row(cell: Cell) -> dict[str, Any]:
         "cpu_s": [round(recording.cpu_s, 4) for recording in cell.recordings],
         "wall_s": [round(recording.wall_s, 3) for recording in cell.recordings],
         "peak_rss_kib": [recording.peak_rss_kib for recording in cell.recordings],
+        "summaries": [recording.summary for recording in cell.recordings if recording.summary],
         **({"failure": cell.failure} if cell.failure else {}),
     }

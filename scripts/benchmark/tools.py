@@ -6,8 +6,10 @@ import os
 import shutil
 import subprocess
 import sys
+import tempfile
 from dataclasses import dataclass
 from pathlib import Path
+from types import TracebackType
 
 CLONE = Path(__file__).resolve().parents[2]
 PROGRAMS = Path(__file__).resolve().parent / "programs"
@@ -41,7 +43,7 @@ class Interpreter:
 
 @dataclass(frozen=True)
 class Tools:
-    """All that is measured, ready to run."""
+    """All that is measured, ready to run; a context that removes what was written meanwhile."""
 
     onlooker: tuple[str, ...]
     py_spy: str
@@ -50,6 +52,17 @@ class Tools:
     interpreters: dict[str, Interpreter]
     scratch: Path
     """A folder inside the root, seen there as `inside(scratch)`."""
+
+    def __enter__(self) -> Tools:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        shutil.rmtree(self.scratch, ignore_errors=True)
 
     def inside(self, path: Path) -> str:
         """The path as seen by what runs in the root."""
@@ -74,9 +87,9 @@ def set_up(onlooker: tuple[str, ...]) -> Tools:
     root = interpreters["3.15"].root
     if not (root / "proc/self").exists():
         subprocess.run(["mount", "-t", "proc", "proc", str(root / "proc")], check=True)
-    scratch = root / "tmp" / "onlooker-bench"
-    shutil.rmtree(scratch, ignore_errors=True)
-    shutil.copytree(PROGRAMS, scratch)
+    scratch = Path(tempfile.mkdtemp(prefix="onlooker-bench.", dir=root / "tmp"))
+    scratch.chmod(0o755)
+    shutil.copytree(PROGRAMS, scratch, dirs_exist_ok=True)
     shutil.copy(bin_folder / "austin", scratch / "austin")
     austin = ("chroot", str(root), f"/{scratch.relative_to(root)}/austin")
     return Tools(onlooker, str(bin_folder / "py-spy"), austin, interpreters, scratch)

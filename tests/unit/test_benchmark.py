@@ -1,0 +1,45 @@
+"""The benchmark's own sums, against other ways to get them."""
+
+from __future__ import annotations
+
+import gzip
+import itertools
+from pathlib import Path
+
+import pytest
+from onlooker.outputs import profile_pb2
+
+from scripts.benchmark.pprof import Contents, contents
+from scripts.benchmark.slowdown import Ratios
+
+
+def test_counts_what_protobuf_wrote(tmp_path: Path) -> None:
+    profile = profile_pb2.Profile(string_table=["", "samples"], period=1 << 40)
+    for value in (1, 300, (1 << 62) + 5):
+        profile.sample.add(location_id=[1, 2], value=[value, 7])
+    profile.location.add(id=1)
+    profile.location.add(id=2)
+    profile.function.add(id=1, name=1)
+    path = tmp_path / "p.pb.gz"
+    path.write_bytes(gzip.compress(profile.SerializeToString()))
+
+    assert contents(path) == Contents(301 + (1 << 62) + 5, 3, 2, 1)
+
+
+def test_refuses_a_profile_that_is_cut_off(tmp_path: Path) -> None:
+    profile = profile_pb2.Profile(string_table=["", "samples"])
+    path = tmp_path / "p.pb.gz"
+    path.write_bytes(gzip.compress(profile.SerializeToString()[:-1]))
+
+    with pytest.raises(ValueError, match="past the end"):
+        contents(path)
+
+
+@pytest.mark.parametrize("pairs", [6, 9, 12, 15])
+def test_the_interval_holds_the_true_median_as_often_as_it_says(pairs: int) -> None:
+    # Each ratio is as likely below the true median, 1, as above: all the ways that can happen.
+    held = 0
+    for above in itertools.product((False, True), repeat=pairs):
+        low, high = Ratios(tuple(1.01 if one else 0.99 for one in above)).interval
+        held += low < 1 < high
+    assert held / 2**pairs >= 0.95
