@@ -95,10 +95,16 @@ static bool has_version(const codes *codes)
     return codes->layout->code_version != ONLOOKER_NONE;
 }
 
-/* How much of a small object can be read without leaving its page for one that may not exist. */
-static uint32_t prefix_at(uint64_t address)
+/* How much of an object's first PREFIX_SIZE bytes can be read: its header, wherever that lies, and
+ * what follows on the same page; the next page may not exist. */
+static uint32_t prefix_at(const layout *layout, uint64_t address)
 {
+    uint32_t header =
+        (uint32_t)(layout->unicode_ascii_data > layout->bytes_data ? layout->unicode_ascii_data
+                                                                   : layout->bytes_data);
     uint64_t to_page_end = PAGE_SIZE - (address & (PAGE_SIZE - 1));
+    if (to_page_end < header)
+        return header;
     return to_page_end < PREFIX_SIZE ? (uint32_t)to_page_end : PREFIX_SIZE;
 }
 
@@ -110,17 +116,17 @@ bool codes_want(const codes *codes, uint64_t address, ranges *checked)
     if (has_version(codes) || index == MAP_ABSENT)
         return true;
     const identity *known = &codes->identities[index];
-    return ranges_add(checked, known->name, prefix_at(known->name)) &&
-           ranges_add(checked, known->filename, prefix_at(known->filename)) &&
-           ranges_add(checked, known->linetable, prefix_at(known->linetable));
+    return ranges_add(checked, known->name, prefix_at(codes->layout, known->name)) &&
+           ranges_add(checked, known->filename, prefix_at(codes->layout, known->filename)) &&
+           ranges_add(checked, known->linetable, prefix_at(codes->layout, known->linetable));
 }
 
 /* The copy of up to PREFIX_SIZE bytes at ADDRESS, zero-filled to PREFIX_SIZE; false if not there.
  */
-static bool copied_prefix(const ranges *checked, const unsigned char *copy, uint64_t address,
-                          unsigned char out[PREFIX_SIZE])
+static bool copied_prefix(const layout *layout, const ranges *checked, const unsigned char *copy,
+                          uint64_t address, unsigned char out[PREFIX_SIZE])
 {
-    uint32_t hint = UINT32_MAX, length = prefix_at(address);
+    uint32_t hint = UINT32_MAX, length = prefix_at(layout, address);
     int64_t at = ranges_find(checked, address, length, &hint);
     if (at < 0)
         return false;
@@ -152,9 +158,9 @@ enum codes_answer codes_check(codes *codes, uint64_t address, uint64_t generatio
         return CODES_UNKNOWN;
     if (!has_version(codes)) {
         unsigned char name[PREFIX_SIZE], filename[PREFIX_SIZE], linetable[PREFIX_SIZE];
-        if (!copied_prefix(checked, copy, known->name, name) ||
-            !copied_prefix(checked, copy, known->filename, filename) ||
-            !copied_prefix(checked, copy, known->linetable, linetable))
+        if (!copied_prefix(codes->layout, checked, copy, known->name, name) ||
+            !copied_prefix(codes->layout, checked, copy, known->filename, filename) ||
+            !copied_prefix(codes->layout, checked, copy, known->linetable, linetable))
             return CODES_UNREAD;
         now.version = hash_prefixes(codes->layout, name, filename, linetable);
     }
@@ -165,29 +171,30 @@ enum codes_answer codes_check(codes *codes, uint64_t address, uint64_t generatio
     return CODES_KNOWN;
 }
 
-/* Bytes of a str's data, and where they lie; false when it is no str we can read. Strings that are
- * not compact (possible up to 3.11 for a filename given from C) have a pointer to their data. */
-static bool str_data(const layout *layout, uint64_t address, const unsigned char *object,
-                     uint64_t *data, text *out)
+/* What a str's data is and where it lies. ONLOOKER_FAULT when this is no str we can read. */
+static int str_data(const layout *layout, memory *source, uint64_t address,
+                    const unsigned char *object, uint64_t *data, text *out)
 {
     uint32_t state = load_u32(object, layout->unicode_state);
     out->length = load_u64(object, layout->unicode_length);
     out->kind = STATE_KIND(state);
     out->ascii = STATE_ASCII(state);
     if (out->length > TEXT_LIMIT || (out->kind != 1 && out->kind != 2 && out->kind != 4))
-        return false;
+        return ONLOOKER_FAULT;
+    /* Not compact (an instance of a subclass, up to 3.11 any str that was made in two steps): here
+     * is a pointer to the data. */
     if (!STATE_COMPACT(state))
-        *data = load_u64(object, layout->unicode_compact_data);
-    else
-        *data = address +
-                (uint64_t)(out->ascii ? layout->unicode_ascii_data : layout->unicode_compact_data);
-    return true;
+        return memory_read_u64(source, address + (uint64_t)layout->unicode_compact_data, data);
+    *data = address +
+            (uint64_t)(out->ascii ? layout->unicode_ascii_data : layout->unicode_compact_data);
+    return ONLOOKER_OK;
 }
 
 /* Reads the first bytes of an object, less at the end of a page. */
-static int read_prefix(memory *source, uint64_t address, unsigned char out[PREFIX_SIZE])
+static int read_prefix(const layout *layout, memory *source, uint64_t address,
+                       unsigned char out[PREFIX_SIZE])
 {
-    uint32_t length = prefix_at(address);
+    uint32_t length = prefix_at(layout, address);
     memset(out + length, 0, PREFIX_SIZE - length);
     return memory_read(source, address, out, length);
 }
@@ -204,14 +211,17 @@ static int read_text(const codes *codes, memory *source, identity *new, draft *o
     const layout *layout = codes->layout;
     unsigned char name[PREFIX_SIZE], filename[PREFIX_SIZE], linetable[PREFIX_SIZE];
     int result;
-    if ((result = read_prefix(source, new->name, name)) != ONLOOKER_OK ||
-        (result = read_prefix(source, new->filename, filename)) != ONLOOKER_OK ||
-        (result = read_prefix(source, new->linetable, linetable)) != ONLOOKER_OK)
+    if ((result = read_prefix(layout, source, new->name, name)) != ONLOOKER_OK ||
+        (result = read_prefix(layout, source, new->filename, filename)) != ONLOOKER_OK ||
+        (result = read_prefix(layout, source, new->linetable, linetable)) != ONLOOKER_OK)
         return result;
     uint64_t name_data, filename_data, size = load_u64(linetable, layout->bytes_size);
-    if (!str_data(layout, new->name, name, &name_data, &out->text.name) ||
-        !str_data(layout, new->filename, filename, &filename_data, &out->text.filename) ||
-        size > LINETABLE_LIMIT)
+    if ((result = str_data(layout, source, new->name, name, &name_data, &out->text.name)) !=
+            ONLOOKER_OK ||
+        (result = str_data(layout, source, new->filename, filename, &filename_data,
+                           &out->text.filename)) != ONLOOKER_OK)
+        return result;
+    if (size > LINETABLE_LIMIT)
         return ONLOOKER_FAULT;
     size_t name_size = out->text.name.length * out->text.name.kind;
     size_t filename_size = out->text.filename.length * out->text.filename.kind;

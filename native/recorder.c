@@ -33,10 +33,6 @@
 /* A sleep shorter than this overshoots by as much as it lasts; wait awake instead. */
 #define SPIN_NS 15000u
 
-/* Same stacks in a row after which a thread is suspected of sleeping, when nobody asked whether it
- * is on CPU. */
-#define QUIET 2u
-
 #define PAUSES_KEPT 65536u
 
 struct recorder {
@@ -74,7 +70,11 @@ static void plan_tick(recorder *recorder, uint64_t now_ns)
         recorder->counters.late += current - slot;
         slot = current;
     }
-    recorder->due_ns = start_ns + slot * period_ns + random_below(recorder, period_ns);
+    /* A rate beyond reach is as fast as it can be; waiting for a moment of so short a slot would
+     * only burn CPU. */
+    recorder->due_ns = period_ns <= SPIN_NS && slot == current
+                           ? now_ns
+                           : start_ns + slot * period_ns + random_below(recorder, period_ns);
     recorder->next_slot = slot + 1;
 }
 
@@ -258,7 +258,7 @@ static bool find_facts(recorder *recorder, thread *thread, uint32_t *facts)
     bool ask = recorder->options.facts & ONLOOKER_ON_CPU;
     if (!task)
         return true;
-    if (!ask && !thread->settled && thread->same < QUIET)
+    if (!ask && !thread->settled && thread->same < thread->quiet)
         return true;
     if (!task_account(&recorder->tasks, task)) {
         recorder->stale = true;
@@ -267,9 +267,11 @@ static bool find_facts(recorder *recorder, thread *thread, uint32_t *facts)
     if (!task->asleep) {
         thread->settled = false;
         if (task_on_cpu(&recorder->tasks, task)) {
-            thread->same = 0;
             *facts |= ask ? ONLOOKER_ON_CPU : 0;
+            thread->same = 0;
+            thread->quiet = thread->quiet < QUIET_LIMIT ? thread->quiet * 2 : QUIET_LIMIT;
         } else {
+            thread->quiet = QUIET;
             /* Should it have run since task_account, the next call will notice. */
             task->asleep = true;
         }

@@ -139,6 +139,7 @@ static thread *meet(threads *threads, uint64_t tstate, uint32_t interpreter,
     thread->interpreter = interpreter;
     thread->task = task;
     thread->looked_ns = now_ns;
+    thread->quiet = QUIET;
     thread->record = new_record(threads, thread_id, of->id, task);
     return thread;
 }

@@ -11,6 +11,11 @@
 /* The record of threads that have ended, and of those for which there is no room. */
 #define THREADS_SHARED_RECORD 0u
 
+/* Same stacks in a row after which a thread may be suspected of sleeping, when nobody asked whether
+ * it is on CPU; and after how many while it turned out not to. */
+#define QUIET 2u
+#define QUIET_LIMIT 64u
+
 typedef struct interpreter {
     uint64_t address;
     int64_t id;
@@ -31,6 +36,7 @@ typedef struct thread {
     bool settled;         /* `stack` is what it has been asleep with */
     uint32_t stack;       /* of the last sample */
     uint32_t same;        /* samples in a row that had this stack */
+    uint32_t quiet;       /* so many make it worth asking whether it sleeps */
     uint64_t looked_ns;   /* when wall time was last given out */
 } thread;
 

@@ -76,6 +76,7 @@ static void forget_prediction(walk *walk)
     ranges_clear(&walk->frames);
     ranges_clear(&walk->codes);
     walk->cframe = 0;
+    walk->root_function = walk->root_shim = 0;
 }
 
 static bool add_frame(const walker *walker, walk *walk, uint64_t frame, bool innermost)
@@ -280,6 +281,22 @@ static bool of_function(const layout *layout, const unsigned char *frame)
            frame[layout->frame_owner] < layout->frame_owner_shim;
 }
 
+/* Where the interpreter has frames of its own, the root is one; a generator that is just yielding
+ * may be cut off already from the frames below it. Remembers the root. */
+static int check_root(const walker *walker, walk *walk, uint32_t count)
+{
+    const raw_frame *raw = walker->raw;
+    if (raw[count - 1].code)
+        return raw[count - 1].address == walk->root_function ? ONLOOKER_OK : WALK_TORN;
+    while (count && !raw[count - 1].code)
+        count--;
+    if (count) {
+        walk->root_function = raw[count - 1].address;
+        walk->root_shim = raw[count].address;
+    }
+    return ONLOOKER_OK;
+}
+
 /* Walks the two copies from FRAME. *COUNT frames are in walker->raw; *OMITTED is the first frame
  * beyond the depth limit, or 0. */
 static int walk_copies(walker *walker, walk *walk, uint64_t frame, uint32_t *count,
@@ -305,14 +322,14 @@ static int walk_copies(walker *walker, walk *walk, uint64_t frame, uint32_t *cou
                              : load_u32(a, layout->frame_instr);
             functions++;
         }
-        frame = load_u64(a, layout->frame_previous);
+        uint64_t previous = load_u64(a, layout->frame_previous);
+        if (frame == walk->root_function && previous == walk->root_shim)
+            previous = 0;
+        frame = previous;
     }
     *omitted = frame;
-    /* Where the interpreter has frames of its own, the root is one; a generator that is just
-     * yielding may be cut off already from the frames below it. */
-    if (!frame && *count && layout->frame_owner_shim != ONLOOKER_NONE &&
-        walker->raw[*count - 1].code)
-        return WALK_TORN;
+    if (!frame && *count && layout->frame_owner_shim != ONLOOKER_NONE)
+        return check_root(walker, walk, *count);
     return ONLOOKER_OK;
 }
 
@@ -413,6 +430,8 @@ static void renew_prediction(const walker *walker, walk *walk, uint32_t count)
     ranges_clear(&walk->codes);
     for (uint32_t i = 0; i < count; i++) {
         const raw_frame *raw = &walker->raw[i];
+        if (raw->address == walk->root_shim)
+            break;
         add_frame(walker, walk, raw->address, i == 0);
         if (raw->code && !walk->generation_at)
             codes_want(&walker->codes, raw->code, &walk->codes);

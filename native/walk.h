@@ -45,6 +45,10 @@ typedef struct walk {
     uint32_t last_count, last_capacity, last_stacks_capacity;
     uint64_t last_generation;
     uint32_t last_root; /* the stack that the last one stood on */
+    /* The function's frame at the root, and the interpreter's own frame that it stands on. Once
+     * seen to lead to nothing but such frames they are known to: the first function's frame lies
+     * where the thread's data stack begins, and anything below would lie there in its place. */
+    uint64_t root_function, root_shim;
     /* Frames that were cut off below `omitted_at`, as last counted. */
     uint64_t omitted_at, omitted_ns;
     int32_t omitted;
