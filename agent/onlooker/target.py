@@ -11,6 +11,7 @@ from typing import Final
 
 from onlooker.errors import TargetGone, UsageError
 from onlooker.observe import recorder as native
+from onlooker.observe.circumstances import caveats, circumstances, has_replaced_itself
 from onlooker.observe.naming import Naming
 from onlooker.observe.recorder import Counters, Outcome, Pause, Recorder
 from onlooker.profile import build
@@ -18,16 +19,19 @@ from onlooker.profile.kinds import KINDS, Kind
 from onlooker.profile.model import Location, Mapping, Profile
 from onlooker.profile.rows import Row, Thread
 from onlooker.runtime.locate import Runtime, locate
-from onlooker.version import version
+from onlooker.runtime.version import version_text
+from onlooker.version import VERSION
 
 DEFAULT_RATE_HZ: Final = 100.0
 DEFAULT_DEPTH: Final = 512
+MIN_RATE_HZ: Final = 0.01
 MAX_RATE_HZ: Final = 1e6
 MAX_DEPTH: Final = 1 << 16
 
 TIME_IS_UP: Final = "the time was up"
 STOPPED: Final = "it was stopped"
 TARGET_ENDED: Final = "the target ended"
+TARGET_REPLACED: Final = "the target executed another program"
 
 # Names are learnt soon, since what starts often ends soon, and then as often as a person looks.
 _FIRST_SLICE_NS: Final = 20_000_000
@@ -44,19 +48,24 @@ class Progress:
 
 @dataclass(frozen=True, slots=True)
 class ThreadStack:
-    """What one thread is doing: its stack, leaf first, and facts."""
+    """What one thread is doing: its stack, leaf first, and facts.
+
+    One that could not be read without doubt (``read`` is false) has neither.
+    """
 
     thread: Thread
     stack: tuple[Location, ...]
     on_cpu: bool
     holds_gil: bool
+    read: bool = True
 
 
 @dataclass(frozen=True)
 class Recording:
     """What was recorded of a process: profiles of all the kinds asked for, from the same samples.
 
-    ``end`` says why it ended: TIME_IS_UP, STOPPED or TARGET_ENDED.
+    ``end`` says why it ended: TIME_IS_UP, STOPPED, TARGET_ENDED or TARGET_REPLACED. ``caveats``
+    are sentences about what the recording lacks; ``comments`` has them, too.
     """
 
     kinds: tuple[Kind, ...]
@@ -66,6 +75,7 @@ class Recording:
     end: str
     counters: Counters
     pauses_ns: tuple[int, ...]
+    caveats: tuple[str, ...]
     comments: tuple[str, ...]
     mapping: Mapping
     rows: tuple[Row, ...]
@@ -117,9 +127,8 @@ class Target:
 
     @property
     def version(self) -> str:
-        """The target's Python, such as ``3.12.1``."""
-        word = self.runtime.version
-        return f"{word >> 24}.{word >> 16 & 0xFF}.{word >> 8 & 0xFF}"
+        """The target's Python, such as ``3.12.1`` or ``3.15.0rc1``."""
+        return version_text(self.runtime.version)
 
     def record(
         self,
@@ -143,7 +152,7 @@ class Target:
         if the target ended before there was anything to return, NotPermitted.
         """
         chosen = _kinds(kinds)
-        _check_range("rate", rate_hz, 0.01, MAX_RATE_HZ)
+        _check_range("rate", rate_hz, MIN_RATE_HZ, MAX_RATE_HZ)
         _check_range("depth", depth, 1, MAX_DEPTH)
         wanted = 0
         if all(kind.wanted for kind in chosen):
@@ -153,6 +162,7 @@ class Target:
         for kind in chosen:
             facts |= kind.wanted
         naming = Naming(self.runtime)
+        before = circumstances(self.runtime.pid)
         with Recorder(
             self.runtime,
             rate_hz=rate_hz,
@@ -166,14 +176,18 @@ class Target:
             began_ns = time.monotonic_ns()
             end = _run(recorder, naming, seconds, stop, progress)
             duration_ns = time.monotonic_ns() - began_ns
+            after = circumstances(self.runtime.pid)
             recorder.finish()
             try:
                 naming.learn(recorder)
             except TargetGone:
                 pass  # it has just ended; what was learnt before names nearly all
             counters = recorder.counters
-            if end == TARGET_ENDED and not counters.samples:
-                raise TargetGone(f"process {self.runtime.pid} ended before anything was sampled")
+            if end == TARGET_ENDED and has_replaced_itself(self.runtime):
+                end = TARGET_REPLACED
+            if end in {TARGET_ENDED, TARGET_REPLACED} and not counters.samples:
+                raise TargetGone(f"{end} (process {self.runtime.pid}) before anything was sampled")
+            notes = caveats(before, after, counters, may_pause=pause != "never")
             rows = tuple(recorder.rows())
             stacks = recorder.stacks()
             return Recording(
@@ -184,7 +198,8 @@ class Target:
                 end=end,
                 counters=counters,
                 pauses_ns=tuple(sorted(recorder.pauses_ns())),
-                comments=self._comments(chosen, rate_hz, pause, depth, counters, end),
+                caveats=notes,
+                comments=(*self._comments(chosen, rate_hz, pause, depth, counters, end), *notes),
                 mapping=Mapping(self.runtime.image_path, self.runtime.build_id),
                 rows=rows,
                 stacks={
@@ -208,18 +223,26 @@ class Target:
             if recorder.tick() is Outcome.GONE:
                 raise TargetGone(f"process {self.runtime.pid} has ended")
             naming.learn(recorder)
-            threads = naming.threads(recorder.threads())
             stacks = recorder.stacks()
-            return [
-                ThreadStack(
-                    threads[row.thread_id],
-                    tuple(naming.location(*frame) for frame in stacks.frames(row.stack_id)),
-                    bool(row.facts & native.ON_CPU),
-                    bool(row.facts & native.HOLDS_GIL),
-                )
-                for row in reversed(list(recorder.rows()))
-                if row.count
-            ]
+            rows = {row.thread_id: row for row in recorder.rows() if row.count}
+            records = recorder.threads()
+            threads = naming.threads(records)
+            found = []
+            for index, record in reversed(list(enumerate(records))):
+                row = rows.get(index)
+                if row:
+                    frames = stacks.frames(row.stack_id)
+                    found.append(
+                        ThreadStack(
+                            threads[index],
+                            tuple(naming.location(*frame) for frame in frames),
+                            bool(row.facts & native.ON_CPU),
+                            bool(row.facts & native.HOLDS_GIL),
+                        )
+                    )
+                elif record.alive and record.thread_id:
+                    found.append(ThreadStack(threads[index], (), False, False, read=False))
+            return found
 
     def _comments(
         self,
@@ -235,11 +258,10 @@ class Target:
         target = f"{identity.program}, pid {identity.pid}, started {started}, Python {self.version}"
         names = ",".join(kind.name for kind in kinds)
         return (
-            f"onlooker {version()}: {' '.join(sys.argv)}",
+            f"onlooker {VERSION}: {' '.join(sys.argv)}",
             f"target: {target} ({identity.executable}): {' '.join(identity.argv)}",
             f"recorded: {names} at {rate_hz:g} Hz, pause {pause}, depth {depth}; ended: {end}",
             "truth: " + ", ".join(f"{name} {value}" for name, value in truth(counters)),
-            *_caveats(counters),
         )
 
 
@@ -253,12 +275,6 @@ def truth(counters: Counters) -> tuple[tuple[str, int], ...]:
         ("late", counters.late),
         ("lost", counters.lost),
     )
-
-
-def _caveats(counters: Counters) -> list[str]:
-    if counters.overflow:
-        return [f"{counters.overflow} samples came after the table of stacks was full"]
-    return []
 
 
 def _kinds(names: Sequence[str]) -> tuple[Kind, ...]:

@@ -1,0 +1,45 @@
+"""The command ``onlooker``. Here, and nowhere else, errors become messages and exit codes."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from importlib import import_module
+from typing import Protocol, cast
+
+from onlooker.cli import terminal
+from onlooker.cli.arguments import Arguments, parse
+from onlooker.errors import OnlookerError
+
+_INTERRUPTED = 130  # 128 + SIGINT, as shells have it
+
+
+class Command(Protocol):
+    """What every command's module has. ``run`` returns the exit code."""
+
+    def run(self, arguments: Arguments) -> int: ...
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line (``sys.argv`` without one), and return the exit code."""
+    verbose = False
+    try:
+        if argv is None:
+            sys.argv[0] = "onlooker"  # profiles tell their command line; how it was found is noise
+        arguments = parse(sys.argv[1:] if argv is None else argv)
+        verbose = arguments.verbose
+        command = cast(Command, import_module(f"{__name__}.{arguments.command}"))
+        return command.run(arguments)
+    except OnlookerError as error:
+        terminal.error(str(error), error.hint)
+        return error.exit_code
+    except KeyboardInterrupt:
+        return _INTERRUPTED
+    except Exception as error:
+        terminal.error(f"internal error: {type(error).__name__}: {error}", _REPORT)
+        if verbose:
+            terminal.traceback()
+        return OnlookerError.exit_code
+
+
+_REPORT = "This is a fault of Onlooker's. --verbose shows where it happened."

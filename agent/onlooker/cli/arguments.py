@@ -1,0 +1,253 @@
+"""The command line: what the commands and their options are."""
+
+from __future__ import annotations
+
+import argparse
+import math
+from collections.abc import Callable, Sequence
+from typing import Final, NoReturn
+
+from onlooker import outputs
+from onlooker.errors import UsageError
+from onlooker.observe.recorder import PAUSES, Pause
+from onlooker.profile.kinds import KINDS
+from onlooker.target import DEFAULT_DEPTH, DEFAULT_RATE_HZ, MAX_DEPTH, MAX_RATE_HZ, MIN_RATE_HZ
+from onlooker.version import VERSION
+
+_EXAMPLES: Final = {
+    "attach": """\
+  onlooker attach --pid 1234 --seconds 30
+  onlooker attach --name gunicorn --profile wall --rate 1000 --format folded -o - | less""",
+    "dump": """\
+  onlooker dump --pid 1234
+  onlooker dump --name 'manage.py runserver' --json""",
+    "run": """\
+  onlooker run -- python app.py --port 8000
+  onlooker run --profile cpu,wall -o app.pb.gz -- python -m pytest tests""",
+    "demo": """\
+  onlooker demo
+  onlooker demo --seconds 2 --profile wall,gil -o demo.pb.gz""",
+    "list": """\
+  onlooker list
+  onlooker list --name celery --json""",
+}
+
+EXIT_CODES: Final = """\
+exit codes: 0 done, 1 an error of Onlooker's, 2 wrong usage, 3 no such process,
+  4 not a Python process or one that is not supported, 5 not permitted,
+  6 the target ended before anything was gathered, 7 the output could not be written"""
+
+
+class Arguments(argparse.Namespace):
+    """The command line as understood. A command has only the options that its --help shows."""
+
+    command: str
+    verbose: bool = False
+    quiet: bool = False
+    json: bool = False
+    pid: int | None = None
+    name: str | None = None
+    seconds: float | None
+    rate: float
+    profile: tuple[str, ...]
+    output: str | None
+    format: str
+    pause: Pause
+    depth: int
+    all_frames: bool
+    program: list[str]
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        raise UsageError(message, f"`{self.prog} --help` shows what there is.")
+
+
+def parse(argv: Sequence[str]) -> Arguments:
+    """Understand a command line. Raises UsageError; prints and exits for --help and --version."""
+    # What follows -- is another program's, and argparse must not touch it.
+    own, program = list(argv), None
+    if "--" in own:
+        at = own.index("--")
+        own, program = own[:at], own[at + 1 :]
+    parser = _parser()
+    arguments = parser.parse_args(own, Arguments())
+    if arguments.command is None:
+        raise UsageError("no command was given", "`onlooker demo` is a first one to try.")
+    if arguments.command == "run":
+        if program is not None:
+            arguments.program += ["--", *program] if arguments.program else program
+        if not arguments.program:
+            raise UsageError("no program was given", "`onlooker run -- python app.py` runs one.")
+    elif program is not None:
+        raise UsageError(f"`{arguments.command}` takes nothing after --")
+    return arguments
+
+
+def _parser() -> _Parser:
+    parser = _Parser(
+        prog="onlooker",
+        description="Looks into running Python processes from the outside, and writes what it sees"
+        " as pprof profiles.",
+        epilog=EXIT_CODES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    parser.add_argument("--version", action="version", version=f"onlooker {VERSION}")
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND")
+
+    def add(name: str, description: str, *options: Callable[[_Parser], None]) -> _Parser:
+        command: _Parser = commands.add_parser(
+            name,
+            help=description,
+            description=f"{description[0].upper()}{description[1:]}.",
+            epilog=f"examples:\n{_EXAMPLES[name]}",
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+            allow_abbrev=False,
+        )
+        for option in options:
+            option(command)
+        _common(command)
+        return command
+
+    add("attach", "profile a running process", _target, _seconds(None), _recording)
+    add("dump", "print the stack of every thread of a process", _target, _reading)
+    run = add("run", "start a program and profile it until it ends", _seconds(None), _recording)
+    run.add_argument(
+        "program",
+        nargs=argparse.REMAINDER,
+        metavar="-- PROGRAM [ARGUMENT ...]",
+        help="the command that starts it; its exit status becomes Onlooker's",
+    )
+    add("demo", "profile a small busy program of Onlooker's own", _seconds(5.0), _recording)
+    list_ = add("list", "list the Python processes, and why some can't be looked into")
+    list_.add_argument("--name", metavar="PATTERN", help="only those whose command line matches")
+    return parser
+
+
+def _target(parser: _Parser) -> None:
+    which = parser.add_mutually_exclusive_group(required=True)
+    which.add_argument("-p", "--pid", type=_pid, metavar="N", help="the process")
+    which.add_argument(
+        "-n",
+        "--name",
+        metavar="PATTERN",
+        help="the one Python process whose command line matches this regular expression",
+    )
+
+
+def _seconds(default: float | None) -> Callable[[_Parser], None]:
+    until = f"default {default:g}" if default else "default: until it ends, or Ctrl-C"
+
+    def option(parser: _Parser) -> None:
+        parser.add_argument(
+            "-s",
+            "--seconds",
+            type=_positive,
+            default=default,
+            metavar="S",
+            help=f"how long ({until})",
+        )
+
+    return option
+
+
+def _recording(parser: _Parser) -> None:
+    kinds = "; ".join(f"{kind.name}: {kind.help}" for kind in KINDS.values())
+    parser.add_argument(
+        "-r",
+        "--rate",
+        type=_between("rate", float, MIN_RATE_HZ, MAX_RATE_HZ),
+        default=DEFAULT_RATE_HZ,
+        metavar="HZ",
+        help=f"samples of each thread a second (default {DEFAULT_RATE_HZ:g});"
+        " one beyond reach is as fast as it can be",
+    )
+    parser.add_argument(
+        "--profile",
+        type=_kinds,
+        default=("cpu",),
+        metavar="KIND[,KIND]",
+        help=f"what to profile (default cpu; {kinds}); several kinds make a file each",
+    )
+    parser.add_argument(
+        "-o",
+        "--output",
+        metavar="FILE",
+        help="where to write, - for standard output (default: a name made of program, pid, time"
+        " and kind, in the working folder); with several kinds each name gets its kind",
+    )
+    parser.add_argument(
+        "--format", choices=outputs.names(), default="pprof", help="the format (default pprof)"
+    )
+    _reading(parser)
+
+
+def _reading(parser: _Parser) -> None:
+    parser.add_argument(
+        "--pause",
+        choices=tuple(PAUSES),
+        default="auto",
+        help="whether a thread may be stopped for some microseconds to read its stack: auto (the"
+        " default; only if it keeps moving), never, always",
+    )
+    parser.add_argument(
+        "--depth",
+        type=_between("depth", int, 1, MAX_DEPTH),
+        default=DEFAULT_DEPTH,
+        metavar="N",
+        help=f"frames kept of a stack, from the innermost (default {DEFAULT_DEPTH})",
+    )
+    parser.add_argument(
+        "--all-frames",
+        action="store_true",
+        help="show also the frames that only start programs, threads and event loops",
+    )
+
+
+def _common(parser: _Parser) -> None:
+    parser.add_argument("--json", action="store_true", help="print what there is to say as JSON")
+    loudness = parser.add_mutually_exclusive_group()
+    loudness.add_argument("-q", "--quiet", action="store_true", help="say nothing but errors")
+    loudness.add_argument("-v", "--verbose", action="store_true", help="say more")
+
+
+def _pid(text: str) -> int:
+    if not (text.isascii() and text.isdecimal()):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a process id; --name takes names")
+    return int(text)
+
+
+def _positive(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not 0 < value < 1e9:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number of seconds")
+    return value
+
+
+def _between(
+    name: str, kind: Callable[[str], float], least: float, most: float
+) -> Callable[[str], float]:
+    def convert(text: str) -> float:
+        try:
+            value = kind(text)
+        except ValueError:
+            value = math.nan
+        if not least <= value <= most:
+            raise argparse.ArgumentTypeError(f"{text!r} is no {name} from {least:g} to {most:g}")
+        return value
+
+    return convert
+
+
+def _kinds(text: str) -> tuple[str, ...]:
+    names = tuple(dict.fromkeys(text.split(",")))
+    for name in names:
+        if name not in KINDS:
+            raise argparse.ArgumentTypeError(
+                f"there is no kind {name!r}; the kinds are {', '.join(KINDS)}"
+            )
+    return names

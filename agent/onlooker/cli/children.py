@@ -1,0 +1,82 @@
+"""A program that we start, and the signals that are meant for it."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+from collections.abc import Sequence
+from typing import Final
+
+from onlooker.errors import UsageError
+
+#: Those that people and other programs send to end one, or to tell it something.
+_MEANT_FOR_IT: Final = frozenset(
+    {
+        signal.SIGINT,
+        signal.SIGTERM,
+        signal.SIGHUP,
+        signal.SIGQUIT,
+        signal.SIGUSR1,
+        signal.SIGUSR2,
+    }
+)
+_WAITED_FOR: Final = _MEANT_FOR_IT | {signal.SIGCHLD}
+_SI_KERNEL: Final = 0x80  # include/uapi/asm-generic/siginfo.h
+
+
+class Child:
+    """A running program, started by us, with our standard streams.
+
+    From here on the signals that would end us are passed on to the program instead, but not
+    those of the terminal, which has sent them to the program as well. Raises UsageError.
+    """
+
+    def __init__(self, argv: Sequence[str]) -> None:
+        # Blocked signals wait until forward() takes them. The program must not inherit that.
+        self._mask = signal.pthread_sigmask(signal.SIG_BLOCK, _WAITED_FOR)
+        try:
+            self._process = subprocess.Popen(
+                argv, preexec_fn=lambda: signal.pthread_sigmask(signal.SIG_SETMASK, self._mask)
+            )
+        except (OSError, ValueError) as error:
+            self._restore()
+            reason = error.strerror if isinstance(error, OSError) else error
+            raise UsageError(f"can't start {argv[0]!r}: {reason}") from error
+
+    @property
+    def pid(self) -> int:
+        """Its process id."""
+        return self._process.pid
+
+    def ended(self) -> bool:
+        """Whether it has ended; passes on the signals that have come."""
+        self.pass_signals_on()
+        return self._process.poll() is not None
+
+    def pass_signals_on(self, seconds: float = 0.0) -> bool:
+        """Pass on the signals that have come; wait for one, for at most ``seconds``.
+
+        Returns False, for a signal is not to end what we do.
+        """
+        while received := signal.sigtimedwait(_WAITED_FOR, seconds):
+            seconds = 0
+            if received.si_signo != signal.SIGCHLD and received.si_code != _SI_KERNEL:
+                self._process.send_signal(received.si_signo)
+        return False
+
+    def wait(self) -> int:
+        """Return the exit status as a shell has it when it has ended: 128 + n for signal n."""
+        while not self.ended():
+            self.pass_signals_on(1)
+        status = self._process.returncode
+        return status if status >= 0 else 128 - status
+
+    def __enter__(self) -> Child:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.pass_signals_on()
+        self._restore()
+
+    def _restore(self) -> None:
+        signal.pthread_sigmask(signal.SIG_SETMASK, self._mask)

@@ -1,0 +1,92 @@
+"""``onlooker run``: start a program and profile it until it ends."""
+
+from __future__ import annotations
+
+import time
+from typing import Final
+
+from onlooker.cli import terminal
+from onlooker.cli.arguments import Arguments
+from onlooker.cli.children import Child
+from onlooker.cli.session import Session
+from onlooker.errors import (
+    MemoryFault,
+    NoSuchProcess,
+    NotPermitted,
+    NotPython,
+    NotReady,
+    OnlookerError,
+    TargetGone,
+    UnsupportedPython,
+)
+from onlooker.target import TARGET_ENDED, TARGET_REPLACED, Recording, Target
+
+# While a program starts, or executes another one, what is seen of it may fit nothing.
+_PATIENCE_S: Final = 2.0
+_LONGEST_DELAY_S: Final = 0.5
+
+_HINT: Final = "Where a program starts Python as another process, `onlooker attach` takes that one."
+
+
+def run(arguments: Arguments) -> int:
+    """Run the program, and return its exit status; Onlooker's if only that failed."""
+    with Child(arguments.program) as child:
+        try:
+            _record(arguments, child)
+        except OnlookerError as error:
+            terminal.error(str(error), error.hint)
+            return child.wait() or error.exit_code
+        return child.wait()
+
+
+def _record(arguments: Arguments, child: Child) -> None:
+    """Record the child; each program that it becomes by exec is a recording of its own.
+
+    The output that the command line names is the last one's. Raises what Target, its record and
+    Session raise; TargetGone if nothing was recorded.
+    """
+    finished: list[tuple[Session, Recording]] = []
+    reason = ""
+    while not finished or finished[-1][1].end in {TARGET_ENDED, TARGET_REPLACED}:
+        try:
+            target = _wait_until_ready(child)
+        except _NeverReady as error:
+            reason = str(error)
+            break
+        with target:
+            session = Session(arguments, target)
+            try:
+                recording = session.record(stop=child.pass_signals_on, own_child=True)
+            except TargetGone:
+                continue
+        finished.append((session, recording))
+    if not finished:
+        program = " ".join(arguments.program)
+        raise TargetGone(f"`{program}` ended before anything was sampled{reason}", _HINT)
+    for number, (session, recording) in enumerate(finished[:-1], 1):
+        session.finish(recording, number)
+    session, recording = finished[-1]
+    session.finish(recording)
+
+
+class _NeverReady(Exception):
+    """The program ended, and was no Python to the last; says why that is known."""
+
+
+def _wait_until_ready(child: Child) -> Target:
+    """Open the program once it is a running Python. Raises _NeverReady, and what Target does."""
+    start_s = time.monotonic()
+    reason = ""
+    while not child.ended():
+        waited_s = time.monotonic() - start_s
+        try:
+            return Target(child.pid)
+        except (NoSuchProcess, TargetGone, MemoryFault):
+            pass  # it is about to end, or to be another program
+        except (NotPython, NotReady) as error:
+            reason = f": {error}"
+        except (UnsupportedPython, NotPermitted):
+            if waited_s > _PATIENCE_S:
+                raise
+        child.pass_signals_on(min(max(waited_s / 10, 0.001), _LONGEST_DELAY_S))
+    raise _NeverReady(reason)
