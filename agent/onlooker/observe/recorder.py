@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import secrets
 import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -11,7 +10,7 @@ from enum import IntEnum
 from typing import Any, Final, Literal, NamedTuple
 
 from onlooker._native import ffi, lib
-from onlooker.errors import MemoryFault, OnlookerError
+from onlooker.errors import MemoryFault, OnlookerError, TargetGone
 from onlooker.permission import not_permitted
 from onlooker.profile.rows import Row
 from onlooker.runtime.layouts import NONE, Layout
@@ -112,11 +111,14 @@ class Recorder:
         depth: int,
         own_child: bool = False,
     ) -> None:
-        self._pid = runtime.pid
+        self._runtime = runtime
         self._memory = ffi.NULL
         self._recorder = ffi.NULL
         self._codes_taken = CODE_FIRST
         self._memory = lib.memory_open_process(runtime.pid)
+        if self._has_gone():  # if not, what was just opened is the memory that was looked at before
+            self.close()
+            raise TargetGone(f"process {runtime.pid} ended before anything was sampled")
         if not self._memory:
             raise not_permitted(runtime.pid)
         self._recorder = lib.recorder_open(
@@ -129,7 +131,7 @@ class Recorder:
                     "runtime": runtime.runtime_address,
                     "code_type": runtime.code_type_address,
                     "period_ns": max(1, round(1e9 / rate_hz)),
-                    "seed": secrets.randbits(64),
+                    "seed": int.from_bytes(os.urandom(8), "little"),
                     "depth": depth,
                     "facts": facts,
                     "wanted": wanted,
@@ -157,13 +159,24 @@ class Recorder:
         lib.recorder_finish(self._recorder)
 
     def _outcome(self, result: int) -> Outcome:
+        if result in {lib.ONLOOKER_DENIED, lib.ONLOOKER_FAULT} and self._has_gone():
+            return Outcome.GONE
         if result == lib.ONLOOKER_DENIED:
-            raise not_permitted(self._pid)
+            raise not_permitted(self._runtime.pid)
         if result == lib.ONLOOKER_NO_MEMORY:
             raise OnlookerError("out of memory")
         if result == lib.ONLOOKER_FAULT:
-            raise MemoryFault(f"the interpreter's state in process {self._pid} can't be read")
+            raise MemoryFault(
+                f"the interpreter's state in process {self._runtime.pid} can't be read"
+            )
         return Outcome(result)
+
+    def _has_gone(self) -> bool:
+        try:
+            self._runtime.memory.read(self._runtime.runtime_address, 1)
+        except TargetGone:
+            return True
+        return False
 
     @property
     def counters(self) -> Counters:
