@@ -15,6 +15,9 @@
 /* How many times as long as usual a read may take. */
 #define SWIFT_FACTOR 2.0
 
+/* Reads that the usual time is the average of, about. */
+#define PACE_MEMORY 32u
+
 /* Frames are counted beyond the depth limit at most this far and this often. */
 #define OMITTED_LIMIT 200000u
 #define OMITTED_INTERVAL_NS 1000000000u
@@ -212,10 +215,13 @@ static bool was_swift(walker *walker, uint32_t pieces, uint32_t bytes, uint64_t 
 {
     double expected_ns = 500.0 + 150.0 * pieces + bytes / 8.0;
     double ratio = (double)took_ns / expected_ns;
+    if (!walker->paced)
+        walker->pace = ratio;
     bool swift = ratio <= SWIFT_FACTOR * walker->pace;
     /* Slow machines are slow always: learn from every read, but from none too much. */
     double most = 4 * walker->pace;
-    walker->pace += ((ratio < most ? ratio : most) - walker->pace) / 32;
+    walker->paced += walker->paced < PACE_MEMORY;
+    walker->pace += ((ratio < most ? ratio : most) - walker->pace) / walker->paced;
     return swift;
 }
 

@@ -69,7 +69,8 @@ typedef struct walker {
     struct iovec *local, *remote;
     current *pointers;
     uint32_t pieces_capacity, pointer_count;
-    double pace; /* how long reads usually take, against a rough estimate */
+    double pace;    /* how long reads usually take, against a rough estimate */
+    uint32_t paced; /* reads that this was learnt from, up to a limit */
 } walker;
 
 /* False when memory runs out or the layout makes no sense. */

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Final
 
 from onlooker.errors import TargetGone, UsageError
@@ -65,7 +65,8 @@ class Recording:
     """What was recorded of a process: profiles of all the kinds asked for, from the same samples.
 
     ``end`` says why it ended: TIME_IS_UP, STOPPED, TARGET_ENDED or TARGET_REPLACED. ``caveats``
-    are sentences about what the recording lacks; ``comments`` has them, too.
+    are sentences about what the recording lacks; ``comments`` has them, too. ``rows`` are what was
+    counted, ``stack`` names a row's ``stack_id``, leaf first, ``threads`` its ``thread_id``.
     """
 
     kinds: tuple[Kind, ...]
@@ -78,8 +79,8 @@ class Recording:
     caveats: tuple[str, ...]
     comments: tuple[str, ...]
     mapping: Mapping
-    rows: tuple[Row, ...]
-    stacks: dict[int, tuple[Location, ...]]
+    rows: Iterable[Row]
+    stack: Callable[[int], tuple[Location, ...]]
     threads: dict[int, Thread]
 
     def profile(self, kind: str, *, all_frames: bool = False) -> Profile:
@@ -92,7 +93,7 @@ class Recording:
         return build.build(
             KINDS[kind],
             self.rows,
-            self.stacks.__getitem__,
+            self.stack,
             self.threads,
             build.Recording(
                 self.rate_hz, self.start_ns, self.duration_ns, self.comments, self.mapping
@@ -188,8 +189,6 @@ class Target:
             if end in {TARGET_ENDED, TARGET_REPLACED} and not counters.samples:
                 raise TargetGone(f"{end} (process {self.runtime.pid}) before anything was sampled")
             notes = caveats(before, after, counters, may_pause=pause != "never")
-            rows = tuple(recorder.rows())
-            stacks = recorder.stacks()
             return Recording(
                 kinds=chosen,
                 rate_hz=rate_hz,
@@ -201,11 +200,8 @@ class Target:
                 caveats=notes,
                 comments=(*self._comments(chosen, rate_hz, pause, depth, counters, end), *notes),
                 mapping=Mapping(self.runtime.image_path, self.runtime.build_id),
-                rows=rows,
-                stacks={
-                    stack: tuple(naming.location(*frame) for frame in stacks.frames(stack))
-                    for stack in {row.stack_id for row in rows}
-                },
+                rows=recorder.rows(),
+                stack=partial(naming.stack, recorder.stacks()),
                 threads=naming.threads(recorder.threads()),
             )
 
@@ -231,11 +227,10 @@ class Target:
             for index, record in reversed(list(enumerate(records))):
                 row = rows.get(index)
                 if row:
-                    frames = stacks.frames(row.stack_id)
                     found.append(
                         ThreadStack(
                             threads[index],
-                            tuple(naming.location(*frame) for frame in frames),
+                            naming.stack(stacks, row.stack_id),
                             bool(row.facts & native.ON_CPU),
                             bool(row.facts & native.HOLDS_GIL),
                         )

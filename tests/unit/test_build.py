@@ -81,16 +81,12 @@ def test_interpreters_are_told_apart_only_if_there_are_several() -> None:
     assert "interpreter" not in dict(one.samples[0].labels)
 
 
-def test_a_stack_is_named_once() -> None:
-    asked: list[int] = []
-
-    def stacks(stack_id: int) -> Sequence[Location]:
-        asked.append(stack_id)
-        return STACKS[stack_id]
-
-    rows = [Row(stack_id, thread, 0, 1, 1, 1) for stack_id in (1, 2, 1, 3) for thread in (10, 11)]
-    build(KINDS["wall"], rows, stacks, THREADS, RECORDING)
-    assert sorted(asked) == [1, 2, 3]
+def test_samples_are_a_sequence() -> None:
+    samples = cpu([Row(1, 10, ON_CPU, 1, 1, 1), Row(3, 11, ON_CPU, 2, 2, 2)]).samples
+    assert [sample.stack for sample in samples] == [(WORK, MAIN), (SLEEP, MAIN)]
+    assert [samples[-1]] == list(samples)[1:] == samples[1:]
+    with pytest.raises(IndexError):
+        samples[2]
 
 
 def test_bootstrap_frames_are_hidden_unless_asked_for() -> None:

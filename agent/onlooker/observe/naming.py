@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import os
 import re
+import time
 from collections.abc import Iterable, Sequence
+from functools import lru_cache
 from pathlib import PurePosixPath
 from typing import Final
 
 from onlooker.errors import MemoryFault
 from onlooker.observe import recorder as native
-from onlooker.observe.recorder import Code, Recorder, ThreadRecord
+from onlooker.observe.recorder import Code, Recorder, Stacks, ThreadRecord
 from onlooker.profile.model import Function, Location
 from onlooker.profile.rows import Thread
 from onlooker.runtime.lines import LineTable
@@ -19,6 +21,12 @@ from onlooker.runtime.names import module_names, thread_names
 from onlooker.runtime.objects import Objects
 
 _INTERPRETERS_LIMIT: Final = 64
+
+# Threads that are not new are looked at again only so often: they may have got another name.
+_RENAMED_AFTER_S: Final = 2.0
+
+# Line tables are decoded when a line is asked for, and take a multiple of their encoded form.
+_DECODED_TABLES: Final = 256
 _FROZEN: Final = re.compile(r"<frozen (.+)>")
 
 _PSEUDO: Final = {
@@ -37,34 +45,40 @@ class Naming:
 
     def __init__(self, runtime: Runtime) -> None:
         self._runtime = runtime
+        self._table = lru_cache(_DECODED_TABLES)(self._decode)
         self._objects = Objects(runtime.memory, runtime.layout)
         self._codes: dict[int, Code] = {}
-        self._tables: dict[int, LineTable] = {}
         self._functions: dict[int, Function] = {}
         self._locations: dict[tuple[int, int], Location] = {}
         self._modules: dict[str, str] = {}
         self._files_without_module: set[str] = set()
         self._names: dict[int, str] = {}
+        self._threads_named = 0
+        self._threads_named_s = 0.0
 
     def learn(self, recorder: Recorder) -> None:
         """Take the new code objects, and read the names of threads and modules not known yet.
 
         Raises TargetGone; what was learnt before stays.
         """
-        for index, code in recorder.take_codes():
-            self._codes[index] = code
-        self.learn_threads(recorder.threads())
-        unknown = {code.filename for code in self._codes.values()}
-        unknown -= self._modules.keys()
-        unknown -= self._files_without_module
-        if unknown:
+        codes = recorder.take_codes()
+        self._codes.update(codes)
+        self._learn_modules({code.filename for _, code in codes if code.filename[:1] != "<"})
+        records = recorder.threads()
+        now_s = time.monotonic()
+        if len(records) != self._threads_named or now_s - self._threads_named_s > _RENAMED_AFTER_S:
+            self._threads_named, self._threads_named_s = len(records), now_s
+            self._learn_threads(records)
+
+    def _learn_modules(self, files: set[str]) -> None:
+        files = files - self._modules.keys() - self._files_without_module
+        if files:
             for modules in self._modules_dicts():
                 for file, name in module_names(self._objects, modules).items():
                     self._modules.setdefault(file, name)
-            self._files_without_module |= unknown
+            self._files_without_module |= files
 
-    def learn_threads(self, records: Sequence[ThreadRecord]) -> None:
-        """Read the names of the threads that are alive; they may have been renamed."""
+    def _learn_threads(self, records: Sequence[ThreadRecord]) -> None:
         names: dict[int, str] = {}
         for modules in self._modules_dicts():
             names.update(thread_names(self._objects, modules))
@@ -82,6 +96,10 @@ class Naming:
             for index, record in enumerate(records)
         }
 
+    def stack(self, stacks: Stacks, stack_id: int) -> tuple[Location, ...]:
+        """A stack's functions and lines, leaf first."""
+        return tuple(self.location(code, lasti) for code, lasti in stacks.frames(stack_id))
+
     def location(self, code: int, lasti: int) -> Location:
         """The function and line of a frame."""
         key = (code, lasti)
@@ -96,11 +114,6 @@ class Naming:
         text = self._codes.get(code)
         if text is None:
             return _pseudo(_PSEUDO.get(code, "<unknown code>"))
-        table = self._tables.get(code)
-        if table is None:
-            table = self._tables[code] = LineTable(
-                self._runtime.layout.line_table, text.linetable, text.firstlineno
-            )
         function = self._functions.get(code)
         if function is None:
             function = self._functions[code] = Function(
@@ -109,7 +122,11 @@ class Naming:
                 text.filename,
                 text.firstlineno,
             )
-        return Location(function, table.line(lasti))
+        return Location(function, self._table(code).line(lasti))
+
+    def _decode(self, code: int) -> LineTable:
+        text = self._codes[code]
+        return LineTable(self._runtime.layout.line_table, text.linetable, text.firstlineno)
 
     def _module(self, filename: str) -> str:
         module = self._modules.get(filename)

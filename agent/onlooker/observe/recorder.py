@@ -184,13 +184,9 @@ class Recorder:
         native = lib.recorder_counters(self._recorder)
         return Counters(*(getattr(native, name) for name in _COUNTERS))
 
-    def rows(self) -> Iterator[Row]:
+    def rows(self) -> Rows:
         """What was counted; a row's ``stack_id`` is a node, its ``thread_id`` indexes threads()."""
-        for stack, thread, facts, count, wall_ns, cpu_ns in _ROW.iter_unpack(
-            self._array(lib.recorder_rows, _ROW.size)
-        ):
-            if count or cpu_ns:
-                yield Row(stack, thread, facts, count, wall_ns, cpu_ns)
+        return Rows(bytes(self._array(lib.recorder_rows, _ROW.size)))
 
     def threads(self) -> list[ThreadRecord]:
         """Every thread that was met, dead ones too."""
@@ -201,8 +197,8 @@ class Recorder:
         ]
 
     def stacks(self) -> Stacks:
-        """The stacks as of now; not to be used after the next run."""
-        return Stacks(self._array(lib.recorder_nodes, 4 * _NODE_WORDS).cast("I"))
+        """The stacks as of now."""
+        return Stacks(bytes(self._array(lib.recorder_nodes, 4 * _NODE_WORDS)))
 
     def pauses_ns(self) -> list[int]:
         """How long the latest stops of a thread were, unsorted."""
@@ -241,11 +237,24 @@ class Recorder:
         return memoryview(ffi.buffer(items, count[0] * size)) if count[0] else memoryview(b"")
 
 
+class Rows:
+    """The rows as the recorder has them, which is much smaller than as objects."""
+
+    def __init__(self, packed: bytes) -> None:
+        self._packed = packed
+
+    def __iter__(self) -> Iterator[Row]:
+        for row in _ROW.iter_unpack(self._packed):
+            stack, thread, facts, count, wall_ns, cpu_ns = row
+            if count or cpu_ns:
+                yield Row(stack, thread, facts, count, wall_ns, cpu_ns)
+
+
 class Stacks:
     """Stacks by id: the nodes of the recorder's tree, three words each."""
 
-    def __init__(self, words: memoryview) -> None:
-        self._words = words
+    def __init__(self, nodes: bytes) -> None:
+        self._words = memoryview(nodes).cast("I")
 
     def frames(self, stack: int) -> Iterator[tuple[int, int]]:
         """The frames, leaf first: code index and byte offset in its code."""

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from array import array
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from operator import add
-from typing import Generic, TypeVar
+from functools import lru_cache
+from hashlib import blake2b
+from typing import Final, Generic, TypeVar, overload
 
 from onlooker.profile.bootstrap import without_bootstrap
 from onlooker.profile.kinds import Kind
@@ -15,8 +17,10 @@ from onlooker.profile.rows import Row, Thread
 
 T = TypeVar("T")
 
+_LABELS_KEPT: Final = 1024
+
 Stacks = Callable[[int], Sequence[Location]]
-"""Names the stack of a row's ``stack_id``, leaf first. It is called once per stack and profile."""
+"""Names the stack of a row's ``stack_id``, leaf first. It is called several times per stack."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,44 +69,87 @@ def _samples(
     rows: Iterable[Row],
     stack_of: Callable[[int], tuple[Location, ...]],
     labels_of: Callable[[int], Labels],
-) -> list[Sample]:
-    stacks = _Numbering(stack_of)
-    labels = _Numbering(labels_of)
-    totals: dict[tuple[int, int], tuple[int, ...]] = {}
+) -> Samples:
+    stacks = _Equals(stack_of, _digest)
+    labels = _Equals(labels_of, lambda found: found)
+    places: dict[int, int] = {}
+    samples = Samples(stack_of, labels_of, len(kind.sample_types))
     for row in rows:
         if not kind.takes(row):
             continue
-        key = stacks.number(row.stack_id), labels.number(row.thread_id)
-        values = kind.values(row)
-        sums = totals.get(key)
-        totals[key] = values if sums is None else tuple(map(add, sums, values))
-    return [
-        Sample(stacks.things[stack], values, labels.things[label])
-        for (stack, label), values in totals.items()
-    ]
+        stack, thread = stacks.first(row.stack_id), labels.first(row.thread_id)
+        place = places.setdefault(stack << 32 | thread, len(places))
+        samples.add(place, stack, thread, kind.values(row))
+    return samples
 
 
-class _Numbering(Generic[T]):
-    """Asks once what an id stands for, and gives one number to all ids of equal things.
+class Samples(Sequence[Sample]):
+    """Samples that take little memory: stacks are named, again, whenever one is asked for."""
+
+    def __init__(
+        self,
+        stack_of: Callable[[int], tuple[Location, ...]],
+        labels_of: Callable[[int], Labels],
+        width: int,
+    ) -> None:
+        self._stack_of = stack_of
+        self._labels_of = lru_cache(_LABELS_KEPT)(labels_of)
+        self._stacks = array("I")
+        self._threads = array("I")
+        self._columns = tuple(array("q") for _ in range(width))
+
+    def add(self, place: int, stack: int, thread: int, values: tuple[int, ...]) -> None:
+        """Add to the sample at this place, which is one of those there are or the next."""
+        if place == len(self._stacks):
+            self._stacks.append(stack)
+            self._threads.append(thread)
+            for column in self._columns:
+                column.append(0)
+        for column, value in zip(self._columns, values, strict=True):
+            column[place] += value
+
+    def __len__(self) -> int:
+        return len(self._stacks)
+
+    @overload
+    def __getitem__(self, index: int) -> Sample: ...
+    @overload
+    def __getitem__(self, index: slice) -> list[Sample]: ...
+    def __getitem__(self, index: int | slice) -> Sample | list[Sample]:
+        if isinstance(index, slice):
+            return [self[place] for place in range(*index.indices(len(self)))]
+        return Sample(
+            self._stack_of(self._stacks[index]),
+            tuple(column[index] for column in self._columns),
+            self._labels_of(self._threads[index]),
+        )
+
+
+class _Equals(Generic[T]):
+    """Knows the first of all ids that stand for equal things.
 
     Different stack ids become equal stacks where instructions share a line, or once bootstrap
-    frames are gone. A number is a far cheaper key for the sums than a stack of many frames.
+    frames are gone.
     """
 
-    def __init__(self, thing_of: Callable[[int], T]) -> None:
-        self.things: list[T] = []
+    def __init__(self, thing_of: Callable[[int], T], key_of: Callable[[T], Hashable]) -> None:
         self._thing_of = thing_of
-        self._by_id: dict[int, int] = {}
-        self._by_thing: dict[T, int] = {}
+        self._key_of = key_of
+        self._first: dict[int, int] = {}
+        self._by_key: dict[Hashable, int] = {}
 
-    def number(self, key: int) -> int:
-        number = self._by_id.get(key)
-        if number is None:
-            thing = self._thing_of(key)
-            number = self._by_id[key] = self._by_thing.setdefault(thing, len(self.things))
-            if number == len(self.things):
-                self.things.append(thing)
-        return number
+    def first(self, number: int) -> int:
+        first = self._first.get(number)
+        if first is None:
+            key = self._key_of(self._thing_of(number))
+            first = self._first[number] = self._by_key.setdefault(key, number)
+        return first
+
+
+def _digest(stack: tuple[Location, ...]) -> bytes:
+    """Return what stands for a stack: a long recording has too many to keep them as tuples."""
+    hashes = array("q", map(hash, stack)).tobytes()
+    return blake2b(hashes, digest_size=16).digest()
 
 
 def _cut(stacks: Stacks, all_frames: bool) -> Callable[[int], tuple[Location, ...]]:
