@@ -46,12 +46,12 @@ def _record(arguments: Arguments, child: Child) -> None:
     Session raise; TargetGone if nothing was recorded.
     """
     finished: list[tuple[Session, Recording]] = []
-    reason = ""
+    reason = hint = ""
     while not finished or finished[-1][1].end in {TARGET_ENDED, TARGET_REPLACED}:
         try:
             target = _wait_until_ready(child)
         except _NeverReady as error:
-            reason = str(error)
+            reason, hint = error.args
             break
         with target:
             session = Session(arguments, target)
@@ -62,7 +62,7 @@ def _record(arguments: Arguments, child: Child) -> None:
         finished.append((session, recording))
     if not finished:
         program = " ".join(arguments.program)
-        raise TargetGone(f"`{program}` ended before anything was sampled{reason}", _HINT)
+        raise TargetGone(f"`{program}` ended before anything was sampled{reason}", hint)
     for number, (session, recording) in enumerate(finished[:-1], 1):
         session.finish(recording, number)
     session, recording = finished[-1]
@@ -70,23 +70,25 @@ def _record(arguments: Arguments, child: Child) -> None:
 
 
 class _NeverReady(Exception):
-    """The program ended, and was no Python to the last; says why that is known."""
+    """The program ended without, or since, having been a running Python. Why, and what to do."""
 
 
 def _wait_until_ready(child: Child) -> Target:
     """Open the program once it is a running Python. Raises _NeverReady, and what Target does."""
     start_s = time.monotonic()
-    reason = ""
+    reason = hint = ""
     while not child.ended():
         waited_s = time.monotonic() - start_s
         try:
             return Target(child.pid)
         except (NoSuchProcess, TargetGone, MemoryFault):
             pass  # it is about to end, or to be another program
-        except (NotPython, NotReady) as error:
-            reason = f": {error}"
+        except NotPython as error:
+            reason, hint = f": {error}", _HINT
+        except NotReady:
+            reason = hint = ""
         except (UnsupportedPython, NotPermitted):
             if waited_s > _PATIENCE_S:
                 raise
         child.pass_signals_on(min(max(waited_s / 10, 0.001), _LONGEST_DELAY_S))
-    raise _NeverReady(reason)
+    raise _NeverReady(reason, hint)

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import PurePath
 from typing import IO
 
 from onlooker import outputs
 from onlooker.cli import limits, terminal
 from onlooker.cli.arguments import Arguments
-from onlooker.cli.summary import Summary
 from onlooker.errors import OutputError, UsageError
 from onlooker.outputs import files
 from onlooker.profile.model import Profile
@@ -72,25 +71,33 @@ class Session:
                 written.append(path)
             except OutputError as error:
                 failure = failure or error
-        summary = Summary(self._target, recording, tuple(profiles.values()), tuple(written))
-        self._tell(summary)
+        self._tell(recording, tuple(profiles.values()), written)
         if failure:
             raise failure
 
     def _writer(self, profile: Profile) -> Callable[[IO[bytes]], None]:
         return lambda file: self._format.write(profile, file)
 
-    def _tell(self, summary: Summary) -> None:
+    def _tell(
+        self, recording: Recording, profiles: Sequence[Profile], written: Sequence[str]
+    ) -> None:
+        from onlooker.cli import summary  # not before the first sample, which would wait for it
+
         arguments = self._arguments
-        if arguments.json and arguments.output == files.STDOUT:
-            terminal.say(summary.as_json())
-        elif arguments.json:
-            terminal.put(summary.as_json() + "\n")
+        if arguments.json:
+            text = summary.as_json(self._target, recording, written)
+            if arguments.output == files.STDOUT:
+                terminal.say(text)
+            else:
+                terminal.put(text + "\n")
         elif not arguments.quiet:
-            for line in summary.lines(verbose=arguments.verbose):
+            for line in summary.lines(self._target, recording, profiles, arguments.verbose):
                 terminal.say(line)
+            for path in written:
+                if path != files.STDOUT:
+                    terminal.say(summary.how_to_open(path, self._format.NAME))
         elif arguments.output is None:
-            terminal.put("".join(f"{path}\n" for path in summary.paths))
+            terminal.put("".join(f"{path}\n" for path in written))
 
     def _choose_paths(self) -> dict[str, str]:
         kinds, output = self._arguments.profile, self._arguments.output

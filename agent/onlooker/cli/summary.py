@@ -6,12 +6,10 @@ import json
 import os
 import shlex
 import time
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, Final
 
 from onlooker.cli.terminal import BOLD, DIM, YELLOW, styled
-from onlooker.outputs.files import STDOUT
 from onlooker.profile import top
 from onlooker.profile.model import Profile
 from onlooker.profile.printable import printable
@@ -20,76 +18,74 @@ from onlooker.target import TIME_IS_UP, Recording, Target, truth
 _WELL_BELOW: Final = 0.95
 
 
-@dataclass(frozen=True)
-class Summary:
-    """A recording, what was made of it, and where they could be written."""
+def lines(
+    target: Target, recording: Recording, profiles: Iterable[Profile], verbose: bool
+) -> Iterator[str]:
+    """Yield the lines for people."""
+    identity = target.runtime.identity
+    kinds = ",".join(kind.name for kind in recording.kinds)
+    yield styled(
+        f"{printable(identity.program)}, pid {identity.pid}, Python {target.version}:"
+        f" {kinds} for {recording.duration_ns / 1e9:.1f} s at {recording.rate_hz:g} Hz",
+        BOLD,
+    )
+    if recording.end != TIME_IS_UP:
+        yield f"it ended because {recording.end}"
+    for profile in profiles:
+        yield from _top(profile)
+    counters = ", ".join(f"{name} {value}" for name, value in truth(recording.counters))
+    yield f"truth: {counters}"
+    if recording.pauses_ns:
+        p50, p99, most = (f"{us:.0f}" for us in _pauses_us(recording.pauses_ns).values())
+        yield f"threads were stopped for: p50 {p50} us, p99 {p99} us, at most {most} us"
+    if recording.counters.late and recording.reached_hz < _WELL_BELOW * recording.rate_hz:
+        yield styled(f"the rate reached was {recording.reached_hz:.0f} Hz", YELLOW)
+    for caveat in recording.caveats:
+        yield styled(f"note: {caveat}", YELLOW)
+    if verbose:
+        yield from (styled(printable(comment), DIM) for comment in recording.comments)
 
-    target: Target
-    recording: Recording
-    profiles: tuple[Profile, ...]
-    paths: tuple[str, ...]
 
-    def lines(self, *, verbose: bool) -> Iterator[str]:
-        """Yield the lines for people."""
-        recording, identity = self.recording, self.target.runtime.identity
-        counters = recording.counters
-        kinds = ",".join(kind.name for kind in recording.kinds)
-        yield styled(
-            f"{printable(identity.program)}, pid {identity.pid}, Python {self.target.version}:"
-            f" {kinds} for {recording.duration_ns / 1e9:.1f} s at {recording.rate_hz:g} Hz",
-            BOLD,
-        )
-        if recording.end != TIME_IS_UP:
-            yield f"ended early: {recording.end}"
-        for profile in self.profiles:
-            yield from self._top(profile)
-        yield "truth: " + ", ".join(f"{name} {value}" for name, value in truth(counters))
-        if recording.pauses_ns:
-            p50, p99, most = (f"{us:.0f}" for us in _pauses_us(recording.pauses_ns).values())
-            yield f"threads were stopped for: p50 {p50} us, p99 {p99} us, at most {most} us"
-        if recording.reached_hz < _WELL_BELOW * recording.rate_hz:
-            yield styled(f"the rate reached was {recording.reached_hz:.0f} Hz", YELLOW)
-        for caveat in recording.caveats:
-            yield styled(f"note: {caveat}", YELLOW)
-        if verbose:
-            yield from (styled(printable(comment), DIM) for comment in recording.comments)
-        for path in self.paths:
-            if path != STDOUT:
-                yield f"{styled(path, BOLD)}   (open it: go tool pprof -http=: {shlex.quote(path)})"
+def how_to_open(path: str, format: str) -> str:
+    """Return the line that tells where a file is and, if anything special, what opens it."""
+    if format != "pprof":
+        return f"wrote {styled(path, BOLD)}"
+    return f"wrote {styled(path, BOLD)}; to open it: go tool pprof -http=: {shlex.quote(path)}"
 
-    def as_json(self) -> str:
-        """Return one line of JSON."""
-        recording, counters = self.recording, self.recording.counters
-        identity = self.target.runtime.identity
-        summary: dict[str, Any] = {
-            "pid": identity.pid,
-            "program": identity.program,
-            "python": self.target.version,
-            "files": list(self.paths),
-            "kinds": [kind.name for kind in recording.kinds],
-            "end": recording.end,
-            "duration_seconds": recording.duration_ns / 1e9,
-            "rate_hz": recording.rate_hz,
-            "reached_hz": recording.reached_hz,
-            "ticks": counters.ticks,
-            "threads": counters.threads,
-            **dict(truth(counters)),
-            "reused": counters.reused,
-            "overflow": counters.overflow,
-            "pause_errno": counters.pause_errno,
-            "first_sample_ns": counters.first_sample_ns,
-            "first_sample_seconds": _since_our_start(counters.first_sample_ns),
-            "cpu_seconds": time.process_time(),
-            "pauses_us": _pauses_us(recording.pauses_ns),
-            "caveats": list(recording.caveats),
-        }
-        return json.dumps(summary)
 
-    def _top(self, profile: Profile) -> Iterator[str]:
-        if any(sample.values[profile.default_index] for sample in profile.samples):
-            yield from top.lines(profile)
-        else:
-            yield _NOTHING.get(profile.kind, f"the {profile.kind} profile is empty")
+def as_json(target: Target, recording: Recording, written: Sequence[str]) -> str:
+    """Return one line of JSON."""
+    counters, identity = recording.counters, target.runtime.identity
+    summary: dict[str, Any] = {
+        "pid": identity.pid,
+        "program": identity.program,
+        "python": target.version,
+        "files": list(written),
+        "kinds": [kind.name for kind in recording.kinds],
+        "end": recording.end,
+        "duration_seconds": recording.duration_ns / 1e9,
+        "rate_hz": recording.rate_hz,
+        "reached_hz": recording.reached_hz,
+        "ticks": counters.ticks,
+        "threads": counters.threads,
+        **dict(truth(counters)),
+        "reused": counters.reused,
+        "overflow": counters.overflow,
+        "pause_errno": counters.pause_errno,
+        "first_sample_ns": counters.first_sample_ns,
+        "first_sample_seconds": _since_our_start(counters.first_sample_ns),
+        "cpu_seconds": time.process_time(),
+        "pauses_us": _pauses_us(recording.pauses_ns),
+        "caveats": list(recording.caveats),
+    }
+    return json.dumps(summary)
+
+
+def _top(profile: Profile) -> Iterator[str]:
+    if any(sample.values[profile.default_index] for sample in profile.samples):
+        yield from top.lines(profile)
+    else:
+        yield _NOTHING.get(profile.kind, f"the {profile.kind} profile is empty")
 
 
 _NOTHING: Final = {

@@ -5,13 +5,11 @@ from __future__ import annotations
 import errno
 import os
 import re
-import secrets
 import stat
 import sys
-import tempfile
+import time
 from collections.abc import Callable
 from contextlib import suppress
-from datetime import datetime, timezone
 from pathlib import Path
 from typing import IO, Final
 
@@ -47,8 +45,8 @@ def default_name(program: str, pid: int, time_ns: int, kind: str, suffix: str) -
     # ASCII, since a name may have 255 bytes; no leading dot or dash, to be seen and be no option.
     plain = re.sub(r"[^A-Za-z0-9._-]+", "_", program).lstrip(".-")[:64] or "python"
     seconds, rest_ns = divmod(time_ns, 1_000_000_000)
-    time = datetime.fromtimestamp(seconds, timezone.utc).strftime("%Y%m%dT%H%M%S")
-    return f"{plain}-{pid}-{time}.{rest_ns // 1_000_000:03}Z-{kind}{suffix}"
+    moment = time.strftime("%Y%m%dT%H%M%S", time.gmtime(seconds))
+    return f"{plain}-{pid}-{moment}.{rest_ns // 1_000_000:03}Z-{kind}{suffix}"
 
 
 def check(path: str) -> None:
@@ -116,7 +114,7 @@ def _temporary_beside(target: Path) -> tuple[int, Path]:
     mode = None
     with suppress(FileNotFoundError):
         mode = stat.S_IMODE(target.stat().st_mode)
-    temporary = target.with_name(f".onlooker-{secrets.token_hex(8)}.tmp")
+    temporary = target.with_name(f".onlooker-{os.urandom(8).hex()}.tmp")
     # Without a target to be like, the permissions are what the umask leaves of these.
     descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
     if mode is not None:
@@ -152,6 +150,8 @@ def _write_stdout(write: Writer) -> None:
 
 def _rescue(name: str, write: Writer) -> Path | None:
     """Write to the first temporary folder that takes it, and return the file."""
+    import tempfile  # seldom needed, and slow to load
+
     for folder in (None, *_MORE_TEMPORARY_FOLDERS):
         try:
             made = Path(tempfile.mkdtemp(prefix="onlooker-", dir=folder))

@@ -1,170 +1,26 @@
-"""pprof: one gzip-compressed Profile message, as ``go tool pprof`` and most services read it.
-
-The message is written in batches: a protobuf message may be cut anywhere between two entries of
-its repeated fields, and the parts may follow one another. So the memory needed doesn't grow with
-the number of samples.
-"""
+"""pprof: one gzip-compressed Profile message, as ``go tool pprof`` and most services read it."""
 
 from __future__ import annotations
 
-import gzip
-import re
-from hashlib import blake2b
 from typing import IO, Final
 
-from onlooker.outputs import profile_pb2 as pb
-from onlooker.profile.model import Function, Labels, Location, Mapping, Profile, ValueType
+from onlooker.profile.model import Profile
 
 NAME: Final = "pprof"
 SUFFIX: Final = ".pb.gz"
 BINARY: Final = True
 
-# The locations' synthetic addresses fill what is the user half of an x86-64 address space: rarely
-# does a hash collide, and JavaScript viewers hold every address exactly. The range is
-# always the same, so that tools recognise it as one mapping when they merge or compare files.
-MEMORY_START: Final = 0x1000
-MEMORY_LIMIT: Final = 1 << 47
-
-MAPPING_ID: Final = 1
-SAMPLES_PER_BATCH: Final = 1000
 # Go's choice too: the better levels take several times longer for some per cent of size.
 COMPRESSION_LEVEL: Final = 1
 
 
 def write(profile: Profile, file: IO[bytes]) -> None:
     """Write the profile; the same profile always gives the same bytes."""
+    # Not before they are needed, for loading protobuf takes longer than finding a process.
+    import gzip
+
+    from onlooker.outputs.pprof_message import Encoder
+
     # gzip would note the time and the file's name, which differ from one writing to the next.
     with gzip.GzipFile("", "wb", COMPRESSION_LEVEL, fileobj=file, mtime=0) as packed:
-        _Encoder(packed).write(profile)
-
-
-class _Encoder:
-    """Gives ids to strings, functions and locations as they come, and writes batch after batch."""
-
-    def __init__(self, file: gzip.GzipFile) -> None:
-        self._file = file
-        self._batch = pb.Profile()
-        # Entry 0 of the string table must be the empty string.
-        self._strings: dict[str, int] = {"": 0}
-        self._functions: dict[Function, int] = {}
-        self._locations: dict[Location, int] = {}
-        self._addresses: set[int] = set()
-        self._labels: dict[Labels, list[pb.Label]] = {}
-
-    def write(self, profile: Profile) -> None:
-        self._describe(profile)
-        locations = self._locations
-        for number, sample in enumerate(profile.samples, start=1):
-            self._batch.sample.add(
-                location_id=[locations.get(at) or self._add_location(at) for at in sample.stack],
-                value=sample.values,
-                label=self._labels.get(sample.labels) or self._add_labels(sample.labels),
-            )
-            if number % SAMPLES_PER_BATCH == 0:
-                self._flush()
-        self._batch.string_table.extend(self._strings)
-        self._flush()
-
-    def _flush(self) -> None:
-        self._file.write(self._batch.SerializeToString())
-        self._batch.Clear()
-
-    def _describe(self, profile: Profile) -> None:
-        batch = self._batch
-        batch.sample_type.extend(self._value_type(wanted) for wanted in profile.sample_types)
-        batch.period_type.CopyFrom(self._value_type(profile.period_type))
-        batch.period = profile.period
-        batch.time_nanos = profile.time_ns
-        batch.duration_nanos = profile.duration_ns
-        batch.comment.extend(self._string(comment) for comment in profile.comments)
-        batch.default_sample_type = self._string(profile.default_sample_type)
-        batch.mapping.append(self._mapping(profile.mapping))
-
-    def _mapping(self, mapping: Mapping) -> pb.Mapping:
-        # Without the flags, pprof would look for the file and warn about what it misses.
-        return pb.Mapping(
-            id=MAPPING_ID,
-            memory_start=MEMORY_START,
-            memory_limit=MEMORY_LIMIT,
-            filename=self._string(mapping.file),
-            build_id=self._string(mapping.build_id),
-            has_functions=True,
-            has_filenames=True,
-            has_line_numbers=True,
-        )
-
-    def _value_type(self, value_type: ValueType) -> pb.ValueType:
-        return pb.ValueType(type=self._string(value_type.type), unit=self._string(value_type.unit))
-
-    def _string(self, text: str) -> int:
-        # Protobuf wants UTF-8, which has no lone surrogates; file names may have some (PEP 383).
-        text = text.encode("utf-8", "backslashreplace").decode("utf-8")
-        return self._strings.setdefault(text, len(self._strings))
-
-    def _add_location(self, location: Location) -> int:
-        number = self._locations[location] = len(self._locations) + 1
-        function = location.function
-        added = self._batch.location.add(
-            id=number, mapping_id=MAPPING_ID, address=self._address(location)
-        )
-        added.line.add(
-            function_id=self._functions.get(function) or self._add_function(function),
-            line=location.line,
-        )
-        return number
-
-    def _add_function(self, function: Function) -> int:
-        number = self._functions[function] = len(self._functions) + 1
-        self._batch.function.add(
-            id=number,
-            name=self._string(function.name),
-            system_name=self._string(_undemangled(function)),
-            filename=self._string(function.filename),
-            start_line=function.start_line,
-        )
-        return number
-
-    def _address(self, location: Location) -> int:
-        """Return an address that no other location has.
-
-        It depends on nothing but the location (unless two hashes collide), so that it is the same
-        in every file: Alloy and Datadog tell two stacks apart by their addresses alone.
-        """
-        (name, system_name, filename, start_line), line = location
-        text = f"{filename}\0{name}\0{system_name}\0{start_line}\0{line}"
-        digest = blake2b(text.encode("utf-8", "surrogatepass"), digest_size=8).digest()
-        size = MEMORY_LIMIT - MEMORY_START
-        offset = int.from_bytes(digest, "little") % size
-        while offset in self._addresses:
-            offset = (offset + 1) % size
-        self._addresses.add(offset)
-        return MEMORY_START + offset
-
-    def _add_labels(self, labels: Labels) -> list[pb.Label]:
-        encoded = self._labels[labels] = []
-        for key, value in labels:
-            name = self._string(key)
-            if isinstance(value, str):
-                encoded.append(pb.Label(key=name, str=self._string(value)))
-            else:
-                # The unit is what pprof takes when there is none; with it, a 0 isn't lost.
-                encoded.append(pb.Label(key=name, num=value, num_unit=name))
-        return encoded
-
-
-# What Go's demangler takes for a mangled name, or for C++ with template arguments and parameters to
-# be cut out. A name with ".<" in it is left alone, as a Java constructor's.
-_DEMANGLED: Final = re.compile(r"_+[ZR]|(?!.*\.<).*[<:(]")
-
-
-def _undemangled(function: Function) -> str:
-    """Return a system name with which ``go tool pprof`` leaves the function's name alone.
-
-    If the two names are equal, it demangles them as C++, which makes ``<module>`` empty and
-    ``_Z3foov`` ``foo``. If they differ, it doesn't, but with ``-symbolize=demangle=full`` it shows
-    the system name instead, demangled. Without a system name it does neither.
-    """
-    system_name = function.system_name
-    if system_name == function.name or _DEMANGLED.match(system_name):
-        return ""
-    return system_name
+        Encoder(packed).write(profile)
