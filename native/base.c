@@ -1,7 +1,6 @@
 #include "recorder.h"
 
 #include <stdlib.h>
-#include <string.h>
 #include <time.h>
 
 uint64_t monotonic_ns(void)
@@ -29,30 +28,6 @@ bool array_reserve(void **items, uint32_t *capacity, uint32_t count, size_t item
     *items = grown;
     *capacity = wanted;
     return true;
-}
-
-uint64_t load_u64(const unsigned char *bytes, int32_t offset)
-{
-    uint64_t value;
-    memcpy(&value, bytes + offset, sizeof value);
-    return value;
-}
-
-uint32_t load_u32(const unsigned char *bytes, int32_t offset)
-{
-    uint32_t value;
-    memcpy(&value, bytes + offset, sizeof value);
-    return value;
-}
-
-uint64_t hash_u64(uint64_t value)
-{
-    value ^= value >> 33;
-    value *= 0xff51afd7ed558ccdu;
-    value ^= value >> 33;
-    value *= 0xc4ceb9fe1a85ec53u;
-    value ^= value >> 33;
-    return value;
 }
 
 uint64_t hash_bytes(uint64_t seed, const unsigned char *bytes, size_t length)

@@ -87,27 +87,20 @@ uint32_t ranges_vector(const ranges *ranges, uint32_t first, uint32_t most, unsi
     return count;
 }
 
-static bool contains(const range *range, uint64_t start, uint32_t length)
+int64_t ranges_search(const ranges *ranges, uint64_t start, uint32_t length, uint32_t *index)
 {
-    return start >= range->start && start < range->end && range->end - start >= length;
-}
-
-int64_t ranges_find(const ranges *ranges, uint64_t start, uint32_t length, uint32_t *hint)
-{
-    if (*hint >= ranges->count || !contains(&ranges->items[*hint], start, length)) {
-        uint32_t low = 0, high = ranges->count;
-        while (low < high) {
-            uint32_t middle = (low + high) / 2;
-            if (ranges->items[middle].start <= start)
-                low = middle + 1;
-            else
-                high = middle;
-        }
-        if (!low || !contains(&ranges->items[low - 1], start, length))
-            return -1;
-        *hint = low - 1;
+    uint32_t low = 0, high = ranges->count;
+    while (low < high) {
+        uint32_t middle = (low + high) / 2;
+        if (ranges->items[middle].start <= start)
+            low = middle + 1;
+        else
+            high = middle;
     }
-    return (int64_t)(ranges->items[*hint].at + (start - ranges->items[*hint].start));
+    if (!low || !range_contains(&ranges->items[low - 1], start, length))
+        return -1;
+    *index = low - 1;
+    return (int64_t)(ranges->items[low - 1].at + (start - ranges->items[low - 1].start));
 }
 
 void ranges_clear(ranges *ranges)

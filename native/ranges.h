@@ -35,9 +35,22 @@ void ranges_place(ranges *ranges);
 uint32_t ranges_vector(const ranges *ranges, uint32_t first, uint32_t most, unsigned char *copy,
                        struct iovec *local, struct iovec *remote);
 
-/* Offset in the copy of [START, START + LENGTH), or -1. *HINT is the index of a likely range; it is
- * updated. */
-int64_t ranges_find(const ranges *ranges, uint64_t start, uint32_t length, uint32_t *hint);
+/* Offset in the copy of [START, START + LENGTH), or -1. */
+int64_t ranges_search(const ranges *ranges, uint64_t start, uint32_t length, uint32_t *index);
+
+static inline bool range_contains(const range *range, uint64_t start, uint32_t length)
+{
+    return start >= range->start && start < range->end && range->end - start >= length;
+}
+
+/* The same, with the index of a likely range in *HINT; it is updated. */
+static inline int64_t ranges_find(const ranges *ranges, uint64_t start, uint32_t length,
+                                  uint32_t *hint)
+{
+    if (*hint < ranges->count && range_contains(&ranges->items[*hint], start, length))
+        return (int64_t)(ranges->items[*hint].at + (start - ranges->items[*hint].start));
+    return ranges_search(ranges, start, length, hint);
+}
 
 void ranges_clear(ranges *ranges);
 void ranges_free(ranges *ranges);

@@ -6,6 +6,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <string.h>
 
 #include "onlooker.h"
 
@@ -21,11 +22,31 @@ bool array_reserve(void **items, uint32_t *capacity, uint32_t count, size_t item
                    uint32_t limit);
 
 /* Words of a copied struct; offsets have been checked by layout_check. */
-uint64_t load_u64(const unsigned char *bytes, int32_t offset);
-uint32_t load_u32(const unsigned char *bytes, int32_t offset);
+static inline uint64_t load_u64(const unsigned char *bytes, int32_t offset)
+{
+    uint64_t value;
+    memcpy(&value, bytes + offset, sizeof value);
+    return value;
+}
+
+static inline uint32_t load_u32(const unsigned char *bytes, int32_t offset)
+{
+    uint32_t value;
+    memcpy(&value, bytes + offset, sizeof value);
+    return value;
+}
 
 /* 64-bit mixing (the finaliser of MurmurHash3) and hashing of bytes, for tables only. */
-uint64_t hash_u64(uint64_t value);
+static inline uint64_t hash_u64(uint64_t value)
+{
+    value ^= value >> 33;
+    value *= 0xff51afd7ed558ccdu;
+    value ^= value >> 33;
+    value *= 0xc4ceb9fe1a85ec53u;
+    value ^= value >> 33;
+    return value;
+}
+
 uint64_t hash_bytes(uint64_t seed, const unsigned char *bytes, size_t length);
 
 #endif
