@@ -130,6 +130,7 @@ static task *add(tasks *tasks, int32_t tid)
                   .schedstat_fd = -1,
                   .stat_fd = -1,
                   .record = UINT32_MAX,
+                  .python_record = UINT32_MAX,
                   .last_cpu_row = UINT32_MAX,
                   .newborn = tasks->scan > 0,
                   .seen = tasks->scan};

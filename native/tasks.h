@@ -16,7 +16,8 @@ typedef struct task {
     bool gone;
     bool python;                     /* some Python thread state refers to it */
     bool asleep;                     /* was off CPU when run_ns and slices were what they are now */
-    uint32_t record;                 /* index of its thread_record; UINT32_MAX: none yet */
+    uint32_t record;                 /* as a thread that is not Python's; UINT32_MAX: none yet */
+    uint32_t python_record;          /* as a Python thread, the last one; UINT32_MAX: none yet */
     uint64_t run_ns;                 /* on CPU since it was created, by the kernel's account */
     uint64_t slices;                 /* times it got a CPU */
     uint64_t base_ns;                /* run_ns when the recording began; 0 for younger threads */

@@ -44,6 +44,20 @@ static uint32_t new_record(threads *threads, uint64_t thread_id, int64_t interpr
     return threads->record_count++;
 }
 
+/* A thread of C's that calls into Python gets a new thread state for each call (PyGILState_Ensure);
+ * it stays the same thread. */
+static uint32_t python_record(threads *threads, uint64_t thread_id, int64_t interpreter, task *task)
+{
+    uint32_t last = task ? task->python_record : UINT32_MAX;
+    if (last != UINT32_MAX && threads->records[last].thread_id == thread_id &&
+        threads->records[last].interpreter == interpreter)
+        return last;
+    last = new_record(threads, thread_id, interpreter, task);
+    if (task)
+        task->python_record = last;
+    return last;
+}
+
 uint32_t threads_native_record(threads *threads, task *task)
 {
     if (task->record == UINT32_MAX)
@@ -140,7 +154,7 @@ static thread *meet(threads *threads, uint64_t tstate, uint32_t interpreter,
     thread->task = task;
     thread->looked_ns = now_ns;
     thread->quiet = QUIET;
-    thread->record = new_record(threads, thread_id, of->id, task);
+    thread->record = python_record(threads, thread_id, of->id, task);
     return thread;
 }
 
@@ -251,6 +265,7 @@ int threads_refresh(threads *threads, uint64_t now_ns)
     for (uint32_t i = 0; i < count; i++) {
         if (!map_set(&threads->by_tstate, list[i]->walk.tstate, i))
             return ONLOOKER_NO_MEMORY;
+        threads->records[list[i]->record].alive = 1;
         if (list[i]->task)
             list[i]->task->python = true;
     }
