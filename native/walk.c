@@ -259,6 +259,8 @@ static int look(walker *walker, walk *walk, bool stopped, uint64_t *frame, uint6
         return result;
     bool swift = was_swift(walker, pieces, 2 * walk->frames.bytes + walk->codes.bytes,
                            monotonic_ns() - start_ns);
+    if (walk->generation_at)
+        *generation += hash_u64(walk->generation_at); /* interpreters count for themselves */
     if (walker->pointers[0].cframe != walk->cframe) {
         walk->cframe = walker->pointers[0].cframe;
         return WALK_AGAIN;
