@@ -14,6 +14,7 @@ from onlooker.cli.arguments import Arguments
 from onlooker.errors import OutputError, UsageError
 from onlooker.outputs import files
 from onlooker.profile.model import Profile
+from onlooker.profile.printable import printable
 from onlooker.target import Progress, Recording, Target
 
 
@@ -40,6 +41,8 @@ class Session:
     ) -> Recording:
         """Record as Target.record does, with what it raises."""
         limits.raise_open_files()
+        if self._arguments.verbose:
+            progress = self._announced(progress)
         return self._target.record(
             self._arguments.profile,
             self._arguments.seconds,
@@ -74,6 +77,19 @@ class Session:
         self._tell(recording, tuple(profiles.values()), written)
         if failure:
             raise failure
+
+    def _announced(self, progress: Callable[[Progress], None]) -> Callable[[Progress], None]:
+        """Return the same, which tells first that the recording has begun."""
+        identity = self._target.runtime.identity
+        program = f"Python {self._target.version} ({printable(identity.executable)})"
+        announcements = [f"recording process {identity.pid}, {program}"]
+
+        def announced(state: Progress) -> None:
+            while announcements:
+                terminal.say(announcements.pop())
+            progress(state)
+
+        return announced
 
     def _writer(self, profile: Profile) -> Callable[[IO[bytes]], None]:
         return lambda file: self._format.write(profile, file)

@@ -5,6 +5,7 @@ Either may be closed, or a pipe whose reader has gone.
 
 from __future__ import annotations
 
+import io
 import os
 import sys
 from contextlib import suppress
@@ -48,6 +49,8 @@ def put(text: str) -> None:
     try:
         if sys.stdout is None:
             raise OSError("it is closed")
+        if isinstance(sys.stdout, io.TextIOWrapper):
+            sys.stdout.reconfigure(errors="backslashreplace")  # names may be of any script
         sys.stdout.write(text)
         sys.stdout.flush()
     except BrokenPipeError:
