@@ -37,11 +37,13 @@ bool codes_init(codes *codes, const layout *layout, uint64_t code_type)
     size = furthest(size, layout->code_firstlineno, 4);
     size = furthest(size, layout->code_version, 4);
     codes->head_size = size;
+    if (size > HEAD_LIMIT ||
+        !array_reserve((void **)&codes->entries, &codes->entry_capacity, ONLOOKER_CODE_FIRST,
+                       sizeof *codes->entries, CODE_LIMIT))
+        return false;
+    memset(codes->entries, 0, ONLOOKER_CODE_FIRST * sizeof *codes->entries);
     codes->entry_count = ONLOOKER_CODE_FIRST;
-    return size <= HEAD_LIMIT &&
-           array_reserve((void **)&codes->entries, &codes->entry_capacity, codes->entry_count,
-                         sizeof *codes->entries, CODE_LIMIT) &&
-           memset(codes->entries, 0, ONLOOKER_CODE_FIRST * sizeof *codes->entries);
+    return true;
 }
 
 static int32_t name_field(const layout *layout)
