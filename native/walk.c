@@ -468,9 +468,10 @@ int walk_try(walker *walker, walk *walk, bool stopped, uint32_t *stack)
         result = walk_copies(walker, walk, frame, &count, &omitted);
     if (result != ONLOOKER_OK)
         return result;
-    if (omitted)
-        root = stacks_push(walker->stacks, root, ONLOOKER_CODE_OMITTED,
-                           count_omitted(walker, walk, omitted));
+    /* What lies below the last frame shown may be the interpreter's own frame only. */
+    int32_t functions = omitted ? count_omitted(walker, walk, omitted) : 0;
+    if (functions)
+        root = stacks_push(walker->stacks, root, ONLOOKER_CODE_OMITTED, functions);
     result = intern(walker, walk, generation, count, &root);
     if (result != ONLOOKER_OK)
         return result;
