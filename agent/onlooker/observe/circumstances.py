@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+from contextlib import suppress
 from typing import NamedTuple
 
 from onlooker.errors import TargetGone
@@ -15,11 +16,12 @@ from onlooker.runtime.locate import Runtime
 class Circumstances(NamedTuple):
     """A process as /proc/PID/status shows it.
 
-    ``state`` is the kernel's letter, empty if the process is gone; ``tracer`` the name and pid of
-    the process that traces it, or empty.
+    ``state`` is the kernel's letter, empty if the process is gone; ``has_memory`` tells that it is
+    not just exiting; ``tracer`` is the name and pid of the process that traces it, or empty.
     """
 
     state: str
+    has_memory: bool
     tracer: str
 
     @property
@@ -33,25 +35,22 @@ def circumstances(pid: int) -> Circumstances:
     try:
         status = read_status(pid)
         tracer = int(status["TracerPid"])
-        state = status["State"][:1]
+        state, has_memory = status["State"][:1], "VmSize" in status
     except (OSError, KeyError, ValueError):
-        return Circumstances("", "")
-    if not tracer:
-        return Circumstances(state, "")
-    try:
-        return Circumstances(state, f"{read_status(tracer)['Name']}, pid {tracer}")
-    except (OSError, KeyError):
-        return Circumstances(state, f"pid {tracer}")
+        return Circumstances("", False, "")
+    name = f"pid {tracer}" if tracer else ""
+    if tracer:
+        with suppress(OSError, KeyError):
+            name = f"{read_status(tracer)['Name']}, {name}"
+    return Circumstances(state, has_memory, name)
 
 
 def has_replaced_itself(runtime: Runtime) -> bool:
     """Whether the process lives on, but with another program than the one recorded."""
-    if circumstances(runtime.pid).state in {"", "X", "Z"}:
-        return False
     try:
         runtime.memory.read(runtime.runtime_address, 1)
     except TargetGone:
-        return True
+        return circumstances(runtime.pid).has_memory
     return False
 
 
