@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import argparse
 import math
+import sys
 from collections.abc import Callable, Sequence
-from typing import Final, NoReturn
+from typing import Any, Final, NoReturn
 
 from onlooker import outputs
+from onlooker.cli import terminal
 from onlooker.errors import UsageError
 from onlooker.observe.recorder import PAUSES, Pause
 from onlooker.profile.kinds import KINDS
@@ -58,6 +60,13 @@ class Arguments(argparse.Namespace):
     program: list[str]
 
 
+class _Help(argparse.RawDescriptionHelpFormatter):
+    """Knows its width, for argparse would load shutil and all kinds of compression to find it."""
+
+    def __init__(self, prog: str, **options: Any) -> None:
+        super().__init__(prog, **{"width": terminal.columns(sys.stdout) - 2, **options})
+
+
 class _Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         raise UsageError(message, f"`{self.prog} --help` shows what there is.")
@@ -90,7 +99,7 @@ def _parser() -> _Parser:
         description="Looks into running Python processes from the outside, and writes what it sees"
         " as pprof profiles.",
         epilog=EXIT_CODES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+        formatter_class=_Help,
         allow_abbrev=False,
     )
     parser.add_argument("--version", action="version", version=f"onlooker {VERSION}")
@@ -102,7 +111,7 @@ def _parser() -> _Parser:
             help=description,
             description=f"{description[0].upper()}{description[1:]}.",
             epilog=f"examples:\n{_EXAMPLES[name]}",
-            formatter_class=argparse.RawDescriptionHelpFormatter,
+            formatter_class=_Help,
             allow_abbrev=False,
         )
         for option in options:

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from contextlib import suppress
 from typing import Final
 
-from onlooker.cli.terminal import is_terminal
+from onlooker.cli.terminal import columns, is_terminal
 from onlooker.target import Progress, truth
 
 _BAR_COLUMNS: Final = 20
@@ -24,7 +23,7 @@ class Bar:
     def update(self, progress: Progress) -> None:
         """Show how far the recording is."""
         if self._shown:
-            self._write(text(progress, self._seconds)[: _columns() - 1])
+            self._write(text(progress, self._seconds)[: columns(sys.stderr) - 1])
 
     def __enter__(self) -> Bar:
         return self
@@ -48,10 +47,3 @@ def text(progress: Progress, seconds: float | None) -> str:
         shown = f"[{'#' * done}{'.' * (_BAR_COLUMNS - done)}] {elapsed:.1f} of {seconds:g} s"
     counts = "  ".join(f"{name} {value}" for name, value in truth(progress.counters))
     return f"{shown}  {counts}"
-
-
-def _columns() -> int:
-    try:
-        return os.get_terminal_size(sys.stderr.fileno()).columns or 80
-    except OSError:
-        return 80

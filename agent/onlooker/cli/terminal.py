@@ -18,6 +18,8 @@ DIM: Final = "2"
 RED: Final = "31"
 YELLOW: Final = "33"
 
+_COLUMNS: Final = 80
+
 
 def say(text: str) -> None:
     """Tell people something. That nobody listens is no error."""
@@ -72,6 +74,14 @@ def styled(text: str, style: str) -> str:
 def is_terminal(file: IO[str] | None) -> bool:
     """Whether the file is a terminal that can do more than append."""
     return file is not None and file.isatty() and os.environ.get("TERM") != "dumb"
+
+
+def columns(file: IO[str] | None) -> int:
+    """Return how wide the terminal is that the file writes to; 80 if it is none."""
+    try:
+        return (os.get_terminal_size(file.fileno()).columns if file else 0) or _COLUMNS
+    except (OSError, ValueError):
+        return _COLUMNS
 
 
 def _discard_stdout() -> None:
