@@ -101,7 +101,7 @@ typedef struct page_window {
 static int window_frame(const walker *walker, page_window *window, uint64_t frame,
                         const unsigned char **out)
 {
-    if (frame < window->start || frame + walker->frame_size > window->end) {
+    if (frame < window->start || frame >= window->end || window->end - frame < walker->frame_size) {
         uint64_t start = PAGE_OF(frame), end = PAGE_OF(frame + walker->frame_size - 1) + PAGE_SIZE;
         window->start = window->end = 0;
         if (frame < PAGE_SIZE || end < start)
