@@ -65,6 +65,14 @@ uint32_t threads_native_record(threads *threads, task *task)
     return task->record;
 }
 
+/* Lists that move while they are read may lead back to where we were. ONLOOKER_FAULT then. */
+static int meet_address(threads *threads, uint64_t address)
+{
+    if (map_get(&threads->met, address) != MAP_ABSENT)
+        return ONLOOKER_FAULT;
+    return map_set(&threads->met, address, 0) ? ONLOOKER_OK : ONLOOKER_NO_MEMORY;
+}
+
 static int read_interpreters(threads *threads)
 {
     const layout *layout = threads->layout;
@@ -85,7 +93,8 @@ static int read_interpreters(threads *threads)
         interpreter *new = &threads->interpreters[index];
         uint64_t id;
         *new = (interpreter){.address = address};
-        if ((result = read_field(threads, address, layout->interpreter_id, &id)) != ONLOOKER_OK ||
+        if ((result = meet_address(threads, address)) != ONLOOKER_OK ||
+            (result = read_field(threads, address, layout->interpreter_id, &id)) != ONLOOKER_OK ||
             (result = read_field(threads, address, layout->interpreter_threads_head,
                                  &new->threads_head)) != ONLOOKER_OK ||
             (result = read_field(threads, address, layout->interpreter_next, &next)) != ONLOOKER_OK)
@@ -152,6 +161,8 @@ static thread *meet(threads *threads, uint64_t tstate, uint32_t interpreter,
     thread->thread_id = thread_id;
     thread->interpreter = interpreter;
     thread->task = task;
+    if (task)
+        task->python = true; /* so that no scan forgets it before this refresh has ended */
     thread->looked_ns = now_ns;
     thread->quiet = QUIET;
     thread->record = python_record(threads, thread_id, of->id, task);
@@ -170,20 +181,19 @@ static int read_threads(threads *threads, uint32_t interpreter, thread ***list, 
     if (size > sizeof bytes)
         return ONLOOKER_FAULT;
     uint64_t tstate = threads->interpreters[interpreter].threads_head;
-    for (uint32_t steps = 0; tstate && steps < THREAD_LIMIT; steps++) {
-        int result = memory_read(threads->source, tstate, bytes, size);
+    while (tstate && threads->met.used < THREAD_LIMIT) {
+        int result = meet_address(threads, tstate);
+        if (result == ONLOOKER_OK)
+            result = memory_read(threads->source, tstate, bytes, size);
         if (result != ONLOOKER_OK)
             return result;
         /* Not a (living) thread state: the list moved. */
         if (load_u64(bytes, layout->thread_interp) != threads->interpreters[interpreter].address)
             return ONLOOKER_FAULT;
+        if (!array_reserve((void **)list, capacity, *count, sizeof **list, THREAD_LIMIT))
+            return ONLOOKER_NO_MEMORY;
         thread *thread = meet(threads, tstate, interpreter, bytes, now_ns);
-        if (thread && !thread->seen) {
-            if (!array_reserve((void **)list, capacity, *count, sizeof **list, THREAD_LIMIT)) {
-                if (map_get(&threads->by_tstate, tstate) == MAP_ABSENT)
-                    free(thread);
-                return ONLOOKER_NO_MEMORY;
-            }
+        if (thread) {
             thread->seen = true;
             (*list)[(*count)++] = thread;
         }
@@ -237,6 +247,7 @@ int threads_refresh(threads *threads, uint64_t now_ns)
         new_record(threads, 0, -1, NULL);
     for (uint32_t i = 0; i < threads->count; i++)
         threads->items[i]->seen = false;
+    map_clear(&threads->met);
     int result = read_interpreters(threads);
     for (uint32_t i = 0; result == ONLOOKER_OK && i < threads->interpreter_count; i++)
         result = read_threads(threads, i, &list, &count, &capacity, now_ns);
@@ -343,4 +354,5 @@ void threads_free(threads *threads)
     free(threads->interpreters);
     free(threads->records);
     map_free(&threads->by_tstate);
+    map_free(&threads->met);
 }

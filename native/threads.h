@@ -51,6 +51,7 @@ typedef struct threads {
     thread **items; /* newest interpreter first, newest thread first */
     uint32_t count, capacity;
     map by_tstate; /* -> items */
+    map met;       /* addresses of interpreters and thread states in the refresh under way */
     thread_record *records;
     uint32_t record_count, record_capacity;
 } threads;
