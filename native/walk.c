@@ -431,6 +431,15 @@ static int intern(walker *walker, walk *walk, uint64_t generation, uint32_t coun
     return ONLOOKER_OK;
 }
 
+/* True if much of what is predicted was no part of this stack of COUNT frames: a thread that is
+ * somewhere else at every sample would be asked for all the frames it ever had. */
+static bool is_stale(const walker *walker, const walk *walk, uint32_t count)
+{
+    return walk->frames.count > count + count / 2 + 4 ||
+           walk->frames.bytes > 3 * count * walker->frame_size + 2 * PAGE_SIZE ||
+           walk->codes.count > 3 * count + 8;
+}
+
 /* Predicts the next stack to be like this one. */
 static void renew_prediction(const walker *walker, walk *walk, uint32_t count)
 {
@@ -476,7 +485,7 @@ int walk_try(walker *walker, walk *walk, bool stopped, uint32_t *stack)
     if (result != ONLOOKER_OK)
         return result;
     *stack = root;
-    if (++walk->accepted >= PREDICTION_LIFE)
+    if (++walk->accepted >= PREDICTION_LIFE || is_stale(walker, walk, count))
         renew_prediction(walker, walk, count);
     else if (walk->generation_at && walk->codes.count)
         ranges_clear(&walk->codes);

@@ -30,6 +30,7 @@ _DECODED_TABLES: Final = 256
 _FROZEN: Final = re.compile(r"<frozen (.+)>")
 
 _PSEUDO: Final = {
+    native.CODE_OMITTED: "<{} frames omitted>",
     native.CODE_NATIVE: "<native thread>",
     native.CODE_NO_FRAME: "<no Python frame>",
     native.CODE_UNSAMPLED: "<not sampled>",
@@ -49,12 +50,13 @@ class Naming:
         self._objects = Objects(runtime.memory, runtime.layout)
         self._codes: dict[int, Code] = {}
         self._functions: dict[int, Function] = {}
-        self._locations: dict[tuple[int, int], Location] = {}
+        self._lines: dict[int, int] = {}
+        self._numbers: dict[int, int] = {}
         self._modules: dict[str, str] = {}
         self._files_without_module: set[str] = set()
         self._names: dict[int, str] = {}
         self._threads_named = 0
-        self._threads_named_s = 0.0
+        self._threads_named_s = self._began_s = time.monotonic()
 
     def learn(self, recorder: Recorder) -> None:
         """Take the new code objects, and read the names of threads and modules not known yet.
@@ -66,7 +68,9 @@ class Naming:
         self._learn_modules({code.filename for _, code in codes if code.filename[:1] != "<"})
         records = recorder.threads()
         now_s = time.monotonic()
-        if len(records) != self._threads_named or now_s - self._threads_named_s > _RENAMED_AFTER_S:
+        # A program that has only begun has yet to name its threads: look sooner at first.
+        wait_s = min(_RENAMED_AFTER_S, self._threads_named_s - self._began_s)
+        if len(records) != self._threads_named or now_s - self._threads_named_s > wait_s:
             self._threads_named, self._threads_named_s = len(records), now_s
             self._learn_threads(records)
 
@@ -102,27 +106,23 @@ class Naming:
 
     def location(self, code: int, lasti: int) -> Location:
         """The function and line of a frame."""
-        key = (code, lasti)
-        known = self._locations.get(key)
-        if known is None:
-            known = self._locations[key] = self._location(code, lasti)
-        return known
+        if code < native.CODE_FIRST or code not in self._codes:
+            name = _PSEUDO.get(code, "<unknown code>").format(lasti)
+            return Location(Function(name, name, "", 0), 0)
+        key = code << 32 | lasti & 0xFFFFFFFF
+        line = self._lines.get(key)
+        if line is None:
+            line = self._table(code).line(lasti)
+            # A long recording has very many places in code, but not so many lines.
+            self._lines[key] = line = self._numbers.setdefault(line, line)
+        return Location(self._functions.get(code) or self._function(code), line)
 
-    def _location(self, code: int, lasti: int) -> Location:
-        if code == native.CODE_OMITTED:
-            return _pseudo(f"<{lasti} frames omitted>")
-        text = self._codes.get(code)
-        if text is None:
-            return _pseudo(_PSEUDO.get(code, "<unknown code>"))
-        function = self._functions.get(code)
-        if function is None:
-            function = self._functions[code] = Function(
-                f"{self._module(text.filename)}.{text.name}",
-                text.name,
-                text.filename,
-                text.firstlineno,
-            )
-        return Location(function, self._table(code).line(lasti))
+    def _function(self, code: int) -> Function:
+        text = self._codes[code]
+        name = f"{self._module(text.filename)}.{text.name}"
+        function = Function(name, text.name, text.filename, text.firstlineno)
+        self._functions[code] = function
+        return function
 
     def _decode(self, code: int) -> LineTable:
         text = self._codes[code]
@@ -161,7 +161,3 @@ class Naming:
                 return os.fsdecode(file.read(64)).rstrip("\n")
         except OSError:
             return ""
-
-
-def _pseudo(name: str) -> Location:
-    return Location(Function(name, name, "", 0), 0)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import struct
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import IntEnum
@@ -294,7 +295,7 @@ def _tid_offset(runtime: Runtime) -> int:
 def _code(native: Any) -> Code:
     return Code(
         _text(native.name),
-        _text(native.filename),
+        sys.intern(_text(native.filename)),
         native.firstlineno,
         bytes(ffi.buffer(native.linetable, native.linetable_size)),
     )

@@ -34,17 +34,16 @@ class Encoder:
         # Entry 0 of the string table must be the empty string.
         self._strings: dict[str, int] = {"": 0}
         self._functions: dict[Function, int] = {}
-        self._locations: dict[Location, int] = {}
+        self._locations: dict[int, int] = {}  # by function and line: there may be very many
         self._addresses: set[int] = set()
         self._labels: dict[Labels, list[pb.Label]] = {}
 
     def write(self, profile: Profile) -> None:
         """Write the whole message. An encoder writes one."""
         self._describe(profile)
-        locations = self._locations
         for number, sample in enumerate(profile.samples, start=1):
             self._batch.sample.add(
-                location_id=[locations.get(at) or self._add_location(at) for at in sample.stack],
+                location_id=[self._location(at) for at in sample.stack],
                 value=sample.values,
                 label=self._labels.get(sample.labels) or self._add_labels(sample.labels),
             )
@@ -86,19 +85,21 @@ class Encoder:
 
     def _string(self, text: str) -> int:
         # Protobuf wants UTF-8, which has no lone surrogates; file names may have some (PEP 383).
-        text = text.encode("utf-8", "backslashreplace").decode("utf-8")
+        if not text.isascii():
+            text = text.encode("utf-8", "backslashreplace").decode("utf-8")
         return self._strings.setdefault(text, len(self._strings))
 
-    def _add_location(self, location: Location) -> int:
-        number = self._locations[location] = len(self._locations) + 1
-        function = location.function
-        added = self._batch.location.add(
-            id=number, mapping_id=MAPPING_ID, address=self._address(location)
-        )
-        added.line.add(
-            function_id=self._functions.get(function) or self._add_function(function),
-            line=location.line,
-        )
+    def _location(self, location: Location) -> int:
+        function, line = location
+        function_id = self._functions.get(function) or self._add_function(function)
+        key = function_id << 32 | line
+        number = self._locations.get(key)
+        if number is None:
+            number = self._locations[key] = len(self._locations) + 1
+            added = self._batch.location.add(
+                id=number, mapping_id=MAPPING_ID, address=self._address(location)
+            )
+            added.line.add(function_id=function_id, line=line)
         return number
 
     def _add_function(self, function: Function) -> int:
