@@ -36,7 +36,7 @@ def lines(
     counters = ", ".join(f"{name} {value}" for name, value in truth(recording.counters))
     yield f"truth: {counters}"
     if recording.pauses_ns:
-        p50, p99, most = (f"{us:.0f}" for us in _pauses_us(recording.pauses_ns).values())
+        p50, p99, most = (f"{us:.0f}" for us in pauses_us(recording.pauses_ns).values())
         yield f"threads were stopped for: p50 {p50} us, p99 {p99} us, at most {most} us"
     if recording.counters.late and recording.reached_hz < _WELL_BELOW * recording.rate_hz:
         yield styled(f"the rate reached was {recording.reached_hz:.0f} Hz", YELLOW)
@@ -75,7 +75,7 @@ def as_json(target: Target, recording: Recording, written: Sequence[str]) -> str
         "first_sample_ns": counters.first_sample_ns,
         "first_sample_seconds": _since_our_start(counters.first_sample_ns),
         "cpu_seconds": time.process_time(),
-        "pauses_us": _pauses_us(recording.pauses_ns),
+        "pauses_us": pauses_us(recording.pauses_ns),
         "caveats": list(recording.caveats),
     }
     return json.dumps(summary)
@@ -94,15 +94,15 @@ _NOTHING: Final = {
 }
 
 
-def _pauses_us(pauses_ns: Sequence[int]) -> dict[str, float]:
-    """Return percentiles of sorted durations, and the greatest; 0 if there is none."""
+def pauses_us(pauses_ns: Sequence[int]) -> dict[str, float]:
+    """Return percentiles (nearest rank) of sorted durations, and the greatest; 0 if none."""
     if not pauses_ns:
         return {"p50": 0.0, "p99": 0.0, "max": 0.0}
-    last = len(pauses_ns) - 1
+    rank = {percent: -(-percent * len(pauses_ns) // 100) for percent in (50, 99)}
     return {
-        "p50": pauses_ns[round(0.50 * last)] / 1e3,
-        "p99": pauses_ns[round(0.99 * last)] / 1e3,
-        "max": pauses_ns[last] / 1e3,
+        "p50": pauses_ns[rank[50] - 1] / 1e3,
+        "p99": pauses_ns[rank[99] - 1] / 1e3,
+        "max": pauses_ns[-1] / 1e3,
     }
 
 
