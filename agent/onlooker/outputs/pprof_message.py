@@ -22,7 +22,7 @@ MEMORY_START: Final = 0x1000
 MEMORY_LIMIT: Final = 1 << 47
 
 MAPPING_ID: Final = 1
-SAMPLES_PER_BATCH: Final = 1000
+SAMPLES_PER_BATCH: Final = 500
 
 
 class Encoder:
@@ -54,7 +54,8 @@ class Encoder:
 
     def _flush(self) -> None:
         self._file.write(self._batch.SerializeToString())
-        self._batch.Clear()
+        # A new message, since a cleared one keeps the memory of all it ever held.
+        self._batch = pb.Profile()
 
     def _describe(self, profile: Profile) -> None:
         batch = self._batch
