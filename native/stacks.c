@@ -2,7 +2,7 @@
 
 #include <stdlib.h>
 
-/* Together with their maps these stay below 50 MiB. */
+/* Together with their tables these stay below 40 MiB. */
 #define NODE_LIMIT (1u << 20)
 #define ROW_LIMIT (1u << 18)
 
@@ -24,24 +24,49 @@ bool stacks_init(stacks *stacks)
            stacks->row_count == 1;
 }
 
+/* Where NODE is in a table of SLOTS, or belongs. The table has no keys of its own, for it is by far
+ * the largest. */
+static uint32_t find_step(const stacks *stacks, const uint32_t *table, uint32_t slots, node step)
+{
+    uint64_t hash =
+        hash_u64(((uint64_t)step.parent << 32 | step.code) ^ hash_u64((uint32_t)step.lasti));
+    uint32_t slot = (uint32_t)hash & (slots - 1);
+    for (; table[slot]; slot = (slot + 1) & (slots - 1)) {
+        const node *node = &stacks->nodes[table[slot]];
+        if (node->parent == step.parent && node->code == step.code && node->lasti == step.lasti)
+            break;
+    }
+    return slot;
+}
+
+static bool grow_steps(stacks *stacks)
+{
+    uint32_t slots = stacks->step_slots ? stacks->step_slots * 2 : 256;
+    uint32_t *grown = calloc(slots, sizeof *grown);
+    if (!grown)
+        return false;
+    for (uint32_t index = 1; index < stacks->node_count; index++)
+        grown[find_step(stacks, grown, slots, stacks->nodes[index])] = index;
+    free(stacks->by_step);
+    stacks->by_step = grown;
+    stacks->step_slots = slots;
+    return true;
+}
+
 uint32_t stacks_push(stacks *stacks, uint32_t parent, uint32_t code, int32_t lasti)
 {
-    if (parent == STACK_FULL)
+    node step = {parent, code, lasti};
+    uint32_t index = stacks->node_count;
+    if (parent == STACK_FULL || (index >= stacks->step_slots / 4 * 3 && !grow_steps(stacks)))
         return STACK_FULL;
-    uint64_t key = hash_u64(((uint64_t)parent << 32 | code) ^ hash_u64((uint32_t)lasti));
-    uint32_t index;
-    while ((index = map_get(&stacks->by_step, key)) != MAP_ABSENT) {
-        const node *node = &stacks->nodes[index];
-        if (node->parent == parent && node->code == code && node->lasti == lasti)
-            return index;
-        key++; /* another node has this hash */
-    }
-    index = stacks->node_count;
+    uint32_t slot = find_step(stacks, stacks->by_step, stacks->step_slots, step);
+    if (stacks->by_step[slot])
+        return stacks->by_step[slot];
     if (!array_reserve((void **)&stacks->nodes, &stacks->node_capacity, index,
-                       sizeof *stacks->nodes, NODE_LIMIT) ||
-        !map_set(&stacks->by_step, key, index))
+                       sizeof *stacks->nodes, NODE_LIMIT))
         return STACK_FULL;
-    stacks->nodes[index] = (node){parent, code, lasti};
+    stacks->nodes[index] = step;
+    stacks->by_step[slot] = index;
     stacks->node_count++;
     return index;
 }
@@ -74,6 +99,6 @@ void stacks_free(stacks *stacks)
 {
     free(stacks->nodes);
     free(stacks->rows);
-    map_free(&stacks->by_step);
+    free(stacks->by_step);
     map_free(&stacks->by_row);
 }

@@ -14,7 +14,8 @@
 typedef struct stacks {
     node *nodes;
     uint32_t node_count, node_capacity;
-    map by_step; /* hash of a node -> nodes */
+    uint32_t *by_step; /* hash table of nodes, by their index; 0: the slot is free */
+    uint32_t step_slots;
     row *rows;
     uint32_t row_count, row_capacity;
     map by_row; /* (stack, thread, facts) -> rows */
