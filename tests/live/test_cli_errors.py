@@ -212,6 +212,8 @@ def test_closed_streams(any_interpreter: Interpreter, start_target: StartTarget)
         (f"attach --pid {target.pid} --seconds 0.1 -o - 2>&- | gzip -t", 0),
         (f"attach --pid {target.pid} --seconds 0.1 -o - 2>&1 >/dev/null | head -c 1", 0),
         (f"dump --pid {target.pid} >/dev/full", 7),
+        ("attach --help >/dev/full", 7),
+        ("attach --help | head -c 1", 0),
     ):
         done = subprocess.run(
             ["bash", "-o", "pipefail", "-c", f"{command} {arguments}"],

@@ -71,6 +71,10 @@ class _Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         raise UsageError(message, f"`{self.prog} --help` shows what there is.")
 
+    def _print_message(self, message: str, file: object = None) -> None:
+        # Of --help and --version; error() says the rest.
+        terminal.put(message)
+
 
 def parse(argv: Sequence[str]) -> Arguments:
     """Understand a command line. Raises UsageError; prints and exits for --help and --version."""
