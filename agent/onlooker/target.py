@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import sys
 import time
 from collections.abc import Callable, Iterable, Sequence
@@ -14,7 +15,6 @@ from onlooker.observe import recorder as native
 from onlooker.observe.circumstances import caveats, circumstances, has_replaced_itself
 from onlooker.observe.naming import Naming
 from onlooker.observe.recorder import Counters, Outcome, Pause, Recorder
-from onlooker.profile import build
 from onlooker.profile.kinds import KINDS, Kind
 from onlooker.profile.model import Location, Mapping, Profile
 from onlooker.profile.rows import Row, Thread
@@ -88,6 +88,8 @@ class Recording:
 
         Raises UsageError for a kind that was not recorded.
         """
+        from onlooker.profile import build  # not before the first sample, which would wait for it
+
         if kind not in {recorded.name for recorded in self.kinds}:
             raise UsageError(f"the profile {kind!r} was not recorded")
         return build.build(
@@ -253,8 +255,8 @@ class Target:
         target = f"{identity.program}, pid {identity.pid}, started {started}, Python {self.version}"
         names = ",".join(kind.name for kind in kinds)
         return (
-            f"onlooker {VERSION}: {' '.join(sys.argv)}",
-            f"target: {target} ({identity.executable}): {' '.join(identity.argv)}",
+            f"onlooker {VERSION}: {shlex.join(sys.argv)}",
+            f"target: {target} ({identity.executable}): {shlex.join(identity.argv)}",
             f"recorded: {names} at {rate_hz:g} Hz, pause {pause}, depth {depth}; ended: {end}",
             "truth: " + ", ".join(f"{name} {value}" for name, value in truth(counters)),
         )
