@@ -54,8 +54,8 @@ bool ranges_add(ranges *ranges, uint64_t start, uint32_t length)
         replaced += ranges->items[i].end - ranges->items[i].start;
     if (ranges->bytes - replaced + (new.end - new.start) > RANGES_BYTES_LIMIT)
         return false;
-    if (!array_reserve((void **)&ranges->items, &ranges->capacity, ranges->count,
-                       sizeof *ranges->items, RANGES_LIMIT))
+    if (first == last && !array_reserve((void **)&ranges->items, &ranges->capacity, ranges->count,
+                                        sizeof *ranges->items, RANGES_LIMIT))
         return false;
     memmove(ranges->items + first + 1, ranges->items + last,
             (ranges->count - last) * sizeof *ranges->items);
