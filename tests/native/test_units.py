@@ -1,0 +1,21 @@
+"""The reader's modules, each tested by a C program: every test is a process of its own."""
+
+import re
+
+import pytest
+
+from tests.native.programs import HERE, Programs, run_program
+
+
+def unit_tests() -> list[tuple[str, str]]:
+    """Each test program's source, and the name of each of its tests."""
+    return [
+        (source.name, name)
+        for source in sorted(HERE.glob("*_test.c"))
+        for name in re.findall(r"^TEST\((\w+)\)$", source.read_text(), re.MULTILINE)
+    ]
+
+
+@pytest.mark.parametrize(("source", "test"), unit_tests())
+def test_unit(programs: Programs, source: str, test: str) -> None:
+    run_program(programs.build(source), test)
