@@ -56,6 +56,7 @@ class Command:
         cwd: Path | None = None,
         env: Mapping[str, str] | None = None,
         enter: tuple[str, ...] = (),
+        stdin: int = subprocess.DEVNULL,
         stdout: int | None = subprocess.PIPE,
         terminal: bool = False,
         preexec: Callable[[], object] | None = None,
@@ -68,7 +69,7 @@ class Command:
             [*enter, *ONLOOKER, *map(str, arguments)],
             cwd=cwd,
             env=target_environment(env or {}),
-            stdin=subprocess.DEVNULL,
+            stdin=stdin,
             stdout=stdout,
             stderr=write_fd,
             preexec_fn=preexec,
@@ -121,8 +122,9 @@ class Command:
         self._watchdog.cancel()
         self.process.kill()
         self.process.wait()
-        if self.process.stdout:
-            self.process.stdout.close()
+        for stream in (self.process.stdin, self.process.stdout):
+            if stream:
+                stream.close()
         os.close(self._read_fd)
 
 

@@ -3,6 +3,7 @@
 import os
 import random
 import re
+import select
 import shutil
 import signal
 import subprocess
@@ -11,9 +12,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.commands import Command, go_pprof, wait_until
+from tests.commands import Argument, Command, go_pprof, onlooker, wait_until
 from tests.conftest import StartTarget
-from tests.interpreters import PROGRAMS, Interpreter, Target
+from tests.interpreters import DEADLINE_S, PROGRAMS, Interpreter, Target
 
 BUSY = Path("busy.py")
 WALL = ("--profile", "wall", "-v", "-o", "it.pb.gz")
@@ -157,6 +158,63 @@ def test_another_tracer(
         assert set(status(busy.pid, "TracerPid")) == {str(other.pid)}
     assert "another tracer" in go_pprof("-comments", "it.pb.gz", cwd=tmp_path)
     assert "__main__.spin_left" in go_pprof("-top", "it.pb.gz", cwd=tmp_path)
+
+
+SHORT_THREADS = """
+import pathlib, sys, threading
+def short_life():
+    sum(range(20_000))
+print("ready", flush=True)
+if sys.argv[1:] == ["wait"]:
+    sys.stdin.readline()
+for _ in range(500):
+    thread = threading.Thread(target=short_life)
+    thread.start()
+    thread.join()
+# The kernel lets a thread go some moments after Python has joined it.
+states = "Z"
+while "Z" in states and threading.active_count() == 1:
+    stats = [path.read_text() for path in pathlib.Path("/proc/self/task").glob("*/stat")]
+    states = {stat.rpartition(")")[2].split()[0] for stat in stats}
+print("no zombies", flush=True)
+"""
+
+
+def test_threads_that_end_while_they_are_looked_at(
+    any_interpreter: Interpreter, start_target: StartTarget, tmp_path: Path
+) -> None:
+    """A thread that ends while it is traced stays a zombie until its tracer has waited for it."""
+    target = start_target(any_interpreter, SHORT_THREADS, "wait")
+    target.read_line()
+    always: tuple[Argument, ...] = ("--rate", 20_000, "--pause", "always", *WALL)
+    with Command("attach", "--pid", target.pid, *always, cwd=tmp_path) as command:
+        command.wait_until_it_records()
+        target.send("")
+        assert target.read_line() == "no zombies"
+        command.finish().ok()
+    program = any_interpreter.argv(target.argv[-2])
+    done = onlooker("run", *always, "--", *program, cwd=tmp_path).ok()
+    assert done.text == "ready\nno zombies\n"
+
+
+def test_program_outlives_the_agent_that_runs_it(
+    any_interpreter: Interpreter, tmp_path: Path
+) -> None:
+    program = any_interpreter.argv(str(PROGRAMS / BUSY))
+    arguments = ("run", "--rate", 20_000, "--pause", "always", *WALL, "--", *program)
+    with Command(*arguments, cwd=tmp_path, stdin=subprocess.PIPE) as command:
+        command.wait_until_it_records()
+        (pid,) = Path(f"/proc/{command.pid}/task/{command.pid}/children").read_text().split()
+        busy = os.pidfd_open(int(pid))
+        command.process.kill()
+        command.process.wait()
+        assert set(status(int(pid), "TracerPid")) == {"0"}
+        wait_until(lambda: set(status(int(pid), "State")) <= {"R", "S"})
+        assert command.process.stdin
+        command.process.stdin.close()  # which is what ends it
+        readable, _, _ = select.select([busy], [], [], DEADLINE_S)
+        os.close(busy)
+        assert readable
 
 
 def rescued(stderr: str) -> Path:

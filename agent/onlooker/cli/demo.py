@@ -25,7 +25,7 @@ def run(arguments: Arguments) -> int:
     with StopOnSignal() as stop, _program() as pid, Target(pid) as target:
         session = Session(arguments, target)
         if not (arguments.quiet or arguments.json):
-            terminal.say(f"profiling a small program of {arguments.seconds:g} s: {_PROGRAM}")
+            terminal.say(f"profiling a small program for {arguments.seconds:g} s: {_PROGRAM}")
         with Bar(arguments.seconds, shown=not arguments.quiet) as bar:
             recording = session.record(stop=stop.asked, progress=bar.update)
         session.finish(recording)

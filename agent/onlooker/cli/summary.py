@@ -15,7 +15,7 @@ from onlooker.profile.model import Profile
 from onlooker.profile.printable import printable
 from onlooker.target import TIME_IS_UP, Recording, Target, truth
 
-_WELL_BELOW: Final = 0.95
+_WELL_BELOW: Final = 0.9
 
 
 def lines(
