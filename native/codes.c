@@ -251,8 +251,19 @@ static int read_text(const codes *codes, memory *source, identity *new, draft *o
     return ONLOOKER_OK;
 }
 
+/* No line table says a line of it (a single entry at most), and no source has a line 0. */
+static bool is_hidden(const code_text *text)
+{
+    return text->firstlineno == 0 && text->linetable_size <= 1;
+}
+
 static void store(codes *codes, const draft *draft, uint32_t *code)
 {
+    if (is_hidden(&draft->text)) {
+        free(draft->bytes);
+        *code = CODES_HIDDEN;
+        return;
+    }
     /* Equal text is the same code to everyone who reads the profile; only this keeps the memory of
      * a program that compiles the same source again and again bounded. */
     *code = map_get(&codes->by_content, draft->hash);

@@ -10,6 +10,10 @@
 #include "ranges.h"
 #include "recorder.h"
 
+/* The index of a code object that is the interpreter's own (_Py_InitCleanup, which from 3.13 on
+ * stands between a class and its `__init__`): Python's tracebacks hide it too. */
+#define CODES_HIDDEN UINT32_MAX
+
 /* What is known of the code object at an address. */
 typedef struct identity {
     uint64_t address;
@@ -39,7 +43,7 @@ typedef struct codes {
 
 /* Answers of codes_check. */
 enum codes_answer {
-    CODES_KNOWN,   /* *CODE is the index */
+    CODES_KNOWN,   /* *CODE is the index, or CODES_HIDDEN */
     CODES_UNKNOWN, /* never seen, or another one by now: codes_learn it and look again */
     CODES_UNREAD,  /* its bytes are not in CHECKED: codes_want them and look again */
 };

@@ -409,7 +409,8 @@ static int intern(walker *walker, walk *walk, uint64_t generation, uint32_t coun
                 walker->unconfirmed[unconfirmed++] = raw->code;
                 continue;
             }
-            top = stacks_push(walker->stacks, top, code, lasti_of(walker->layout, raw));
+            if (code != CODES_HIDDEN)
+                top = stacks_push(walker->stacks, top, code, lasti_of(walker->layout, raw));
         }
         walk->last[i] = *raw;
         walk->last_stacks[i] = top;
