@@ -10,8 +10,12 @@
 #define IDENTITY_LIMIT (1u << 16)  /* addresses known at a time */
 #define HEAD_LIMIT 512u
 
-/* Leading bytes that tell two strings or line tables apart when there is no co_version. */
-#define PREFIX_SIZE 160u
+/* Leading bytes of a value that tell two strings or line tables apart when there is no co_version.
+ */
+#define LEADING 112u
+
+/* Bytes that hold the header of a str or of a bytes object, whatever the layout (layout_check). */
+#define OBJECT_HEAD_LIMIT 128u
 
 /* PyASCIIObject.state: interned 2 bits (3.14 free-threaded builds apart), kind 3 bits, then compact
  * and ascii, in all of 3.8-3.15. */
@@ -65,49 +69,75 @@ static bool read_head(const codes *codes, const unsigned char *head, identity *o
     return true;
 }
 
-/* The bytes of a str's value that lie in its first PREFIX_SIZE bytes. */
-static uint64_t hash_str(const layout *layout, const unsigned char *object)
+/* A str's or bytes object's value, as its header describes it. */
+typedef struct value {
+    uint64_t length;
+    uint32_t kind; /* bytes of each of LENGTH items */
+    bool ascii;
+    uint32_t at; /* from the start of the object; 0: elsewhere, and here is a pointer to it */
+} value;
+
+static uint32_t str_head_size(const layout *layout)
 {
-    uint64_t length = load_u64(object, layout->unicode_length);
-    uint32_t state = load_u32(object, layout->unicode_state);
-    uint32_t kind = STATE_KIND(state);
-    int32_t data = STATE_ASCII(state) ? layout->unicode_ascii_data : layout->unicode_compact_data;
-    uint64_t bytes = length < PREFIX_SIZE ? length * kind : PREFIX_SIZE;
-    if (bytes > PREFIX_SIZE - (uint32_t)data)
-        bytes = PREFIX_SIZE - (uint32_t)data;
-    return hash_bytes(length ^ (uint64_t)kind << 56, object + data, bytes);
+    uint32_t size = furthest((uint32_t)layout->unicode_ascii_data, layout->unicode_length, 8);
+    return furthest(size, layout->unicode_state, 4);
 }
 
-static uint64_t hash_bytes_object(const layout *layout, const unsigned char *object)
+static uint32_t bytes_head_size(const layout *layout)
 {
-    uint64_t size = load_u64(object, layout->bytes_size);
-    uint64_t bytes = PREFIX_SIZE - (uint32_t)layout->bytes_data;
-    return hash_bytes(size, object + layout->bytes_data, size < bytes ? size : bytes);
+    return furthest((uint32_t)layout->bytes_data, layout->bytes_size, 8);
 }
 
-static uint64_t hash_prefixes(const layout *layout, const unsigned char *name,
-                              const unsigned char *filename, const unsigned char *linetable)
+/* False when this is no str we can read. */
+static bool str_value(const layout *layout, const unsigned char *head, value *out)
 {
-    return hash_u64(hash_str(layout, name) ^ hash_u64(hash_str(layout, filename)) ^
-                    hash_bytes_object(layout, linetable) * 3);
+    uint32_t state = load_u32(head, layout->unicode_state);
+    *out = (value){.length = load_u64(head, layout->unicode_length),
+                   .kind = STATE_KIND(state),
+                   .ascii = STATE_ASCII(state)};
+    /* Not compact: an instance of a subclass, up to 3.11 any str that was made in two steps. */
+    if (STATE_COMPACT(state))
+        out->at =
+            (uint32_t)(out->ascii ? layout->unicode_ascii_data : layout->unicode_compact_data);
+    return out->length <= TEXT_LIMIT && (out->kind == 1 || out->kind == 2 || out->kind == 4);
+}
+
+static bool bytes_value(const layout *layout, const unsigned char *head, value *out)
+{
+    *out = (value){.length = load_u64(head, layout->bytes_size),
+                   .kind = 1,
+                   .at = (uint32_t)layout->bytes_data};
+    return out->length <= LINETABLE_LIMIT;
+}
+
+static uint32_t leading(uint64_t size)
+{
+    return size < LEADING ? (uint32_t)size : LEADING;
+}
+
+/* Bytes of the object that codes_check compares. All of them are the object's own, so that they can
+ * be read wherever it lies. */
+static uint32_t compared_size(const layout *layout, const value *value)
+{
+    return value->at ? value->at + leading(value->length * value->kind)
+                     : (uint32_t)layout->unicode_compact_data + 8;
+}
+
+/* DATA is the value, or the pointer to it. */
+static uint64_t hash_value(const value *value, const unsigned char *data)
+{
+    uint64_t size = value->at ? value->length * value->kind : 8;
+    return hash_bytes(value->length ^ (uint64_t)value->kind << 56, data, leading(size));
+}
+
+static uint64_t hash_values(uint64_t name, uint64_t filename, uint64_t linetable)
+{
+    return hash_u64(name ^ hash_u64(filename) ^ linetable * 3);
 }
 
 static bool has_version(const codes *codes)
 {
     return codes->layout->code_version != ONLOOKER_NONE;
-}
-
-/* How much of an object's first PREFIX_SIZE bytes can be read: its header, wherever that lies, and
- * what follows on the same page; the next page may not exist. */
-static uint32_t prefix_at(const layout *layout, uint64_t address)
-{
-    uint32_t header =
-        (uint32_t)(layout->unicode_ascii_data > layout->bytes_data ? layout->unicode_ascii_data
-                                                                   : layout->bytes_data);
-    uint64_t to_page_end = PAGE_SIZE - (address & (PAGE_SIZE - 1));
-    if (to_page_end < header)
-        return header;
-    return to_page_end < PREFIX_SIZE ? (uint32_t)to_page_end : PREFIX_SIZE;
 }
 
 bool codes_want(const codes *codes, uint64_t address, ranges *checked)
@@ -118,23 +148,27 @@ bool codes_want(const codes *codes, uint64_t address, ranges *checked)
     if (has_version(codes) || index == MAP_ABSENT)
         return true;
     const identity *known = &codes->identities[index];
-    return ranges_add(checked, known->name, prefix_at(codes->layout, known->name)) &&
-           ranges_add(checked, known->filename, prefix_at(codes->layout, known->filename)) &&
-           ranges_add(checked, known->linetable, prefix_at(codes->layout, known->linetable));
+    return ranges_add(checked, known->name, known->name_size) &&
+           ranges_add(checked, known->filename, known->filename_size) &&
+           ranges_add(checked, known->linetable, known->linetable_size);
 }
 
-/* The copy of up to PREFIX_SIZE bytes at ADDRESS, zero-filled to PREFIX_SIZE; false if not there.
- */
-static bool copied_prefix(const layout *layout, const ranges *checked, const unsigned char *copy,
-                          uint64_t address, unsigned char out[PREFIX_SIZE])
+/* The hash of the value of the object at ADDRESS, of which SIZE bytes are to be compared. */
+static enum codes_answer check_value(const layout *layout, const ranges *checked,
+                                     const unsigned char *copy, uint64_t address, uint32_t size,
+                                     bool is_str, uint64_t *hash)
 {
-    uint32_t hint = UINT32_MAX, length = prefix_at(layout, address);
-    int64_t at = ranges_find(checked, address, length, &hint);
+    uint32_t hint = UINT32_MAX;
+    int64_t at = ranges_find(checked, address, size, &hint);
     if (at < 0)
-        return false;
-    memcpy(out, copy + at, length);
-    memset(out + length, 0, PREFIX_SIZE - length);
-    return true;
+        return CODES_UNREAD;
+    const unsigned char *object = copy + at;
+    value now;
+    if (!(is_str ? str_value(layout, object, &now) : bytes_value(layout, object, &now)) ||
+        compared_size(layout, &now) != size)
+        return CODES_UNKNOWN;
+    *hash = hash_value(&now, object + (now.at ? now.at : (uint32_t)layout->unicode_compact_data));
+    return CODES_KNOWN;
 }
 
 enum codes_answer codes_check(codes *codes, uint64_t address, uint64_t generation,
@@ -159,12 +193,16 @@ enum codes_answer codes_check(codes *codes, uint64_t address, uint64_t generatio
         now.linetable != known->linetable || now.firstlineno != known->firstlineno)
         return CODES_UNKNOWN;
     if (!has_version(codes)) {
-        unsigned char name[PREFIX_SIZE], filename[PREFIX_SIZE], linetable[PREFIX_SIZE];
-        if (!copied_prefix(codes->layout, checked, copy, known->name, name) ||
-            !copied_prefix(codes->layout, checked, copy, known->filename, filename) ||
-            !copied_prefix(codes->layout, checked, copy, known->linetable, linetable))
-            return CODES_UNREAD;
-        now.version = hash_prefixes(codes->layout, name, filename, linetable);
+        uint64_t name, filename, linetable;
+        enum codes_answer answer;
+        if ((answer = check_value(codes->layout, checked, copy, known->name, known->name_size, true,
+                                  &name)) != CODES_KNOWN ||
+            (answer = check_value(codes->layout, checked, copy, known->filename,
+                                  known->filename_size, true, &filename)) != CODES_KNOWN ||
+            (answer = check_value(codes->layout, checked, copy, known->linetable,
+                                  known->linetable_size, false, &linetable)) != CODES_KNOWN)
+            return answer;
+        now.version = hash_values(name, filename, linetable);
     }
     if (now.version != known->version)
         return CODES_UNKNOWN;
@@ -173,32 +211,31 @@ enum codes_answer codes_check(codes *codes, uint64_t address, uint64_t generatio
     return CODES_KNOWN;
 }
 
-/* What a str's data is and where it lies. ONLOOKER_FAULT when this is no str we can read. */
-static int str_data(const layout *layout, memory *source, uint64_t address,
-                    const unsigned char *object, uint64_t *data, text *out)
+/* Reads the header of the str at ADDRESS; *DATA is where its value lies. */
+static int read_str(const layout *layout, memory *source, uint64_t address, value *out,
+                    uint64_t *data)
 {
-    uint32_t state = load_u32(object, layout->unicode_state);
-    out->length = load_u64(object, layout->unicode_length);
-    out->kind = STATE_KIND(state);
-    out->ascii = STATE_ASCII(state);
-    if (out->length > TEXT_LIMIT || (out->kind != 1 && out->kind != 2 && out->kind != 4))
+    unsigned char head[OBJECT_HEAD_LIMIT];
+    int result = memory_read(source, address, head, str_head_size(layout));
+    if (result != ONLOOKER_OK)
+        return result;
+    if (!str_value(layout, head, out))
         return ONLOOKER_FAULT;
-    /* Not compact (an instance of a subclass, up to 3.11 any str that was made in two steps): here
-     * is a pointer to the data. */
-    if (!STATE_COMPACT(state))
-        return memory_read_u64(source, address + (uint64_t)layout->unicode_compact_data, data);
-    *data = address +
-            (uint64_t)(out->ascii ? layout->unicode_ascii_data : layout->unicode_compact_data);
-    return ONLOOKER_OK;
+    *data = address + out->at;
+    return out->at
+               ? ONLOOKER_OK
+               : memory_read_u64(source, address + (uint32_t)layout->unicode_compact_data, data);
 }
 
-/* Reads the first bytes of an object, less at the end of a page. */
-static int read_prefix(const layout *layout, memory *source, uint64_t address,
-                       unsigned char out[PREFIX_SIZE])
+static int read_bytes(const layout *layout, memory *source, uint64_t address, value *out,
+                      uint64_t *data)
 {
-    uint32_t length = prefix_at(layout, address);
-    memset(out + length, 0, PREFIX_SIZE - length);
-    return memory_read(source, address, out, length);
+    unsigned char head[OBJECT_HEAD_LIMIT];
+    int result = memory_read(source, address, head, bytes_head_size(layout));
+    if (result != ONLOOKER_OK)
+        return result;
+    *data = address + (uint32_t)layout->bytes_data;
+    return bytes_value(layout, head, out) ? ONLOOKER_OK : ONLOOKER_FAULT;
 }
 
 /* Owner of a learnt text until it is stored. */
@@ -208,46 +245,59 @@ typedef struct draft {
     uint64_t hash;
 } draft;
 
+static text text_of(const value *value, const unsigned char *data)
+{
+    return (text){
+        .data = data, .length = value->length, .kind = value->kind, .ascii = value->ascii};
+}
+
+/* What tells the object at ADDRESS from others: the value that was read, so that what codes_check
+ * compares with is what the names were made of. */
+static uint64_t hash_read(const value *value, const unsigned char *data, uint64_t address)
+{
+    return hash_value(value, value->at ? data : (const unsigned char *)&address);
+}
+
 static int read_text(const codes *codes, memory *source, identity *new, draft *out)
 {
     const layout *layout = codes->layout;
-    unsigned char name[PREFIX_SIZE], filename[PREFIX_SIZE], linetable[PREFIX_SIZE];
+    value name, filename, linetable;
+    uint64_t name_at, filename_at, linetable_at;
     int result;
-    if ((result = read_prefix(layout, source, new->name, name)) != ONLOOKER_OK ||
-        (result = read_prefix(layout, source, new->filename, filename)) != ONLOOKER_OK ||
-        (result = read_prefix(layout, source, new->linetable, linetable)) != ONLOOKER_OK)
-        return result;
-    uint64_t name_data, filename_data, size = load_u64(linetable, layout->bytes_size);
-    if ((result = str_data(layout, source, new->name, name, &name_data, &out->text.name)) !=
+    if ((result = read_str(layout, source, new->name, &name, &name_at)) != ONLOOKER_OK ||
+        (result = read_str(layout, source, new->filename, &filename, &filename_at)) !=
             ONLOOKER_OK ||
-        (result = str_data(layout, source, new->filename, filename, &filename_data,
-                           &out->text.filename)) != ONLOOKER_OK)
+        (result = read_bytes(layout, source, new->linetable, &linetable, &linetable_at)) !=
+            ONLOOKER_OK)
         return result;
-    if (size > LINETABLE_LIMIT)
-        return ONLOOKER_FAULT;
-    size_t name_size = out->text.name.length * out->text.name.kind;
-    size_t filename_size = out->text.filename.length * out->text.filename.kind;
-    out->bytes = malloc(name_size + filename_size + size + 1);
-    if (!out->bytes)
+    size_t name_size = name.length * name.kind, filename_size = filename.length * filename.kind;
+    size_t size = name_size + filename_size + linetable.length;
+    unsigned char *bytes = malloc(size + 1);
+    if (!bytes)
         return ONLOOKER_NO_MEMORY;
-    unsigned char *at = out->bytes;
-    if ((result = memory_read(source, name_data, at, name_size)) != ONLOOKER_OK ||
-        (result = memory_read(source, filename_data, at + name_size, filename_size)) !=
-            ONLOOKER_OK ||
-        (result = memory_read(source, new->linetable + (uint64_t)layout->bytes_data,
-                              at + name_size + filename_size, size)) != ONLOOKER_OK) {
-        free(out->bytes);
+    unsigned char *filename_bytes = bytes + name_size, *table = filename_bytes + filename_size;
+    if ((result = memory_read(source, name_at, bytes, name_size)) != ONLOOKER_OK ||
+        (result = memory_read(source, filename_at, filename_bytes, filename_size)) != ONLOOKER_OK ||
+        (result = memory_read(source, linetable_at, table, linetable.length)) != ONLOOKER_OK) {
+        free(bytes);
         return result;
     }
-    out->text.name.data = at;
-    out->text.filename.data = at + name_size;
-    out->text.linetable = at + name_size + filename_size;
-    out->text.linetable_size = size;
-    out->text.firstlineno = (int32_t)new->firstlineno;
-    out->hash = hash_bytes(hash_u64(name_size << 32 ^ filename_size) ^ new->firstlineno, out->bytes,
-                           name_size + filename_size + size);
-    if (!has_version(codes))
-        new->version = hash_prefixes(layout, name, filename, linetable);
+    *out = (draft){.bytes = bytes,
+                   .text = {.name = text_of(&name, bytes),
+                            .filename = text_of(&filename, filename_bytes),
+                            .linetable = table,
+                            .linetable_size = linetable.length,
+                            .firstlineno = (int32_t)new->firstlineno},
+                   .hash = hash_bytes(hash_u64(name_size << 32 ^ filename_size) ^ new->firstlineno,
+                                      bytes, size)};
+    if (!has_version(codes)) {
+        new->name_size = compared_size(layout, &name);
+        new->filename_size = compared_size(layout, &filename);
+        new->linetable_size = compared_size(layout, &linetable);
+        new->version = hash_values(hash_read(&name, bytes, name_at),
+                                   hash_read(&filename, filename_bytes, filename_at),
+                                   hash_value(&linetable, table));
+    }
     return ONLOOKER_OK;
 }
 

@@ -18,7 +18,8 @@
 typedef struct identity {
     uint64_t address;
     uint64_t name, filename, linetable;
-    uint64_t version; /* co_version, or a hash of leading bytes */
+    uint64_t version;                                  /* co_version, or a hash of leading bytes */
+    uint32_t name_size, filename_size, linetable_size; /* of the objects, as far as compared */
     uint32_t firstlineno;
     uint32_t code;       /* index of its text */
     uint64_t generation; /* confirmed while the interpreter's generation was this; 0: never */

@@ -13,13 +13,24 @@
 #include "threads.h"
 #include "walk.h"
 
-/* Reads in a row that may find the stack moving before the thread is stopped or the sample given
- * up, and reads that may only complete the prediction. */
+/* Reads in a row that may find the stack moving before the sample is given up, and reads that may
+ * only complete the prediction. */
 #define TRIES 12u
 #define TRIES_WITHOUT_PAUSE 50u
 #define PREDICTIONS 64u
 
-/* Stops in a row for one sample: between two of them the thread may have gone to sleep. */
+/* Reading again until a read succeeds finds the thread where it stands still for longest: in calls
+ * of C functions. So a thread that may be stopped is stopped as soon as one read is torn, or a few
+ * did not find what was predicted. */
+#define HASTY_TRIES 1u
+#define HASTY_PREDICTIONS 4u
+
+/* But the target is the one that works: at most one part in so many of its time may go into stops
+ * (a recorder that is asked for 100 kHz would stop it all the time). Beyond that, reads are
+ * repeated first. */
+#define STOPPING_SHARE 64u
+
+/* Stops for one sample: a thread may go to sleep before it is stopped, or be between two frames. */
 #define ROUNDS 8u
 
 /* How old the lists of threads may get. That threads have come is seen at once (at every tick, but
@@ -45,6 +56,7 @@ struct recorder {
     threads threads;
     cpu cpu;
     thread_stop stop;
+    uint64_t stopping_ns; /* spent in stops, getting there included */
     counters counters;
     uint32_t *pauses_ns;
     uint64_t random;
@@ -154,18 +166,19 @@ static bool may_pause(const recorder *recorder, const thread *thread)
     return recorder->options.pause != ONLOOKER_PAUSE_NEVER && thread->task && !thread->task->gone;
 }
 
-/* Reads until it succeeds, for at most TRIES torn reads. WALK_TORN when it never did. */
-static int walk_repeatedly(recorder *recorder, walk *walk, uint32_t tries, uint32_t *stack,
-                           bool *retried)
+/* Reads until it succeeds. WALK_TORN when it did not within so many TRIES that were torn and
+ * PREDICTIONS that fell short. */
+static int walk_repeatedly(recorder *recorder, walk *walk, uint32_t tries, uint32_t predictions,
+                           uint32_t *stack, bool *retried)
 {
     bool stopped = recorder->stop.stopped;
-    for (uint32_t torn = 0, predictions = 0; torn < tries && predictions < PREDICTIONS;) {
+    while (tries && predictions) {
         int result = walk_try(&recorder->walker, walk, stopped, stack);
         if (result == WALK_TORN) {
             recorder->counters.torn++;
-            torn++;
+            tries--;
         } else if (result == WALK_AGAIN) {
-            predictions++;
+            predictions--;
         } else {
             return result;
         }
@@ -176,39 +189,50 @@ static int walk_repeatedly(recorder *recorder, walk *walk, uint32_t tries, uint3
 
 static int walk_paused(recorder *recorder, thread *thread, uint32_t *stack, bool *retried)
 {
+    uint64_t start_ns = monotonic_ns();
     int error = pause_begin(&recorder->stop, thread->task->tid);
     if (error) {
         recorder->counters.pause_errno = error;
         return WALK_TORN;
     }
-    int result = walk_repeatedly(recorder, &thread->walk, TRIES, stack, retried);
+    int result = walk_repeatedly(recorder, &thread->walk, TRIES, PREDICTIONS, stack, retried);
     uint64_t length_ns = pause_end(&recorder->stop);
     recorder->pauses_ns[recorder->counters.paused++ % PAUSES_KEPT] =
         length_ns < UINT32_MAX ? (uint32_t)length_ns : UINT32_MAX;
+    recorder->stopping_ns += monotonic_ns() - start_ns;
     return result;
+}
+
+static bool may_be_hasty(const recorder *recorder)
+{
+    return recorder->stopping_ns * STOPPING_SHARE <
+           monotonic_ns() - recorder->counters.start_ns + REFRESH_INTERVAL_NS;
 }
 
 /* The stack of one thread state on top of *STACK. WALK_TORN: given up. */
 static int read_state(recorder *recorder, thread *thread, uint32_t *stack, bool *retried)
 {
     walk *walk = &thread->walk;
+    int32_t pause = recorder->options.pause;
     if (!may_pause(recorder, thread))
-        return walk_repeatedly(recorder, walk, TRIES_WITHOUT_PAUSE, stack, retried);
+        return walk_repeatedly(recorder, walk, TRIES_WITHOUT_PAUSE, PREDICTIONS, stack, retried);
     for (uint32_t round = 0; round < ROUNDS; round++) {
+        bool hasty = may_be_hasty(recorder);
         int result = WALK_TORN;
-        if (recorder->options.pause != ONLOOKER_PAUSE_ALWAYS)
-            result = walk_repeatedly(recorder, walk, TRIES, stack, retried);
+        if (pause != ONLOOKER_PAUSE_ALWAYS)
+            result = walk_repeatedly(recorder, walk, hasty ? HASTY_TRIES : TRIES,
+                                     hasty ? HASTY_PREDICTIONS : PREDICTIONS, stack, retried);
         if (result != WALK_TORN)
             return result;
         /* A thread that sleeps is not stopped: its system call might return EINTR. It does not
          * need it either, for its stack does not move. */
         result = task_on_cpu(&recorder->tasks, thread->task)
                      ? walk_paused(recorder, thread, stack, retried)
-                     : walk_repeatedly(recorder, walk, TRIES, stack, retried);
+                     : walk_repeatedly(recorder, walk, TRIES, PREDICTIONS, stack, retried);
         if (result != WALK_TORN)
             return result;
     }
-    return walk_repeatedly(recorder, walk, TRIES_WITHOUT_PAUSE, stack, retried);
+    return walk_repeatedly(recorder, walk, TRIES_WITHOUT_PAUSE, PREDICTIONS, stack, retried);
 }
 
 /* The whole stack of an OS thread; *RECORD is that of the thread state on top. */

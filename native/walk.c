@@ -9,6 +9,9 @@
 /* Bytes read beyond the innermost frame, for the calls that it makes until the next sample. */
 #define SLACK 1024u
 
+/* FRAME_OWNED_BY_GENERATOR of enum _frameowner, in all of 3.11-3.15. */
+#define OWNER_GENERATOR 1
+
 /* Samples after which the prediction is made anew, so that it forgets what is no longer used. */
 #define PREDICTION_LIFE 64u
 
@@ -244,7 +247,8 @@ static int look(walker *walker, walk *walk, bool stopped, uint64_t *frame, uint6
     walker->pointer_count = 0;
     pieces_of_pointer(walker, walk, &pieces);
     pieces_of_frames(walker, walk, &pieces, walker->first);
-    pieces_of_frames(walker, walk, &pieces, walker->second);
+    if (!stopped)
+        pieces_of_frames(walker, walk, &pieces, walker->second);
     /* The frames hold their code objects until the last pointer was read. That one of them was
      * freed and another made in its place since takes longer than the rest of a swift read; where
      * frees are counted, the count comes last, so that it covers all. */
@@ -257,8 +261,8 @@ static int look(walker *walker, walk *walk, bool stopped, uint64_t *frame, uint6
     int result = memory_readv(walker->source, walker->local, walker->remote, pieces);
     if (result != ONLOOKER_OK)
         return result;
-    bool swift = was_swift(walker, pieces, 2 * walk->frames.bytes + walk->codes.bytes,
-                           monotonic_ns() - start_ns);
+    bool swift = stopped || was_swift(walker, pieces, 2 * walk->frames.bytes + walk->codes.bytes,
+                                      monotonic_ns() - start_ns);
     if (walk->generation_at)
         *generation += hash_u64(walk->generation_at); /* interpreters count for themselves */
     if (walker->pointers[0].cframe != walk->cframe) {
@@ -266,7 +270,12 @@ static int look(walker *walker, walk *walk, bool stopped, uint64_t *frame, uint6
         return WALK_AGAIN;
     }
     *frame = walker->pointers[0].frame;
-    return (swift || stopped) && pointers_agree(walker) ? ONLOOKER_OK : WALK_TORN;
+    /* A _PyCFrame on the C stack is made before it is filled in; the one in the thread state is the
+     * root's, which has no frame outside of Python functions. */
+    if (!*frame && walk->cframe && walk->cframe - walk->tstate >= PAGE_SIZE)
+        return WALK_TORN;
+    /* That we were held up says nothing about the stack. */
+    return !swift ? WALK_AGAIN : pointers_agree(walker) ? ONLOOKER_OK : WALK_TORN;
 }
 
 static bool agree(const walker *walker, const unsigned char *a, const unsigned char *b,
@@ -283,17 +292,25 @@ static bool agree(const walker *walker, const unsigned char *a, const unsigned c
                  : load_u32(a, layout->frame_instr) == load_u32(b, layout->frame_instr)));
 }
 
+static bool of_generator(const layout *layout, const unsigned char *frame)
+{
+    return layout->frame_owner != ONLOOKER_NONE && frame[layout->frame_owner] == OWNER_GENERATOR;
+}
+
 static bool of_function(const layout *layout, const unsigned char *frame)
 {
     return layout->frame_owner_shim == ONLOOKER_NONE ||
            frame[layout->frame_owner] < layout->frame_owner_shim;
 }
 
-/* Where the interpreter has frames of its own, the root is one; a generator that is just yielding
- * may be cut off already from the frames below it. Remembers the root. */
+/* A generator's frame is never the root, but it looks so while it is suspended: as the current
+ * frame when it is just yielding, or in a _PyCFrame that is not filled in yet. Where the
+ * interpreter has frames of its own, the root is one of them. Remembers the root. */
 static int check_root(const walker *walker, walk *walk, uint32_t count)
 {
     const raw_frame *raw = walker->raw;
+    if (walker->layout->frame_owner_shim == ONLOOKER_NONE)
+        return raw[count - 1].of_generator ? WALK_TORN : ONLOOKER_OK;
     if (raw[count - 1].code)
         return raw[count - 1].address == walk->root_function ? ONLOOKER_OK : WALK_TORN;
     while (count && !raw[count - 1].code)
@@ -305,9 +322,9 @@ static int check_root(const walker *walker, walk *walk, uint32_t count)
     return ONLOOKER_OK;
 }
 
-/* Walks the two copies from FRAME. *COUNT frames are in walker->raw; *OMITTED is the first frame
- * beyond the depth limit, or 0. */
-static int walk_copies(walker *walker, walk *walk, uint64_t frame, uint32_t *count,
+/* Walks the two copies, or the one of a thread that was STOPPED, from FRAME. *COUNT frames are in
+ * walker->raw; *OMITTED is the first frame beyond the depth limit, or 0. */
+static int walk_copies(walker *walker, walk *walk, bool stopped, uint64_t frame, uint32_t *count,
                        uint64_t *omitted)
 {
     const layout *layout = walker->layout;
@@ -317,17 +334,21 @@ static int walk_copies(walker *walker, walk *walk, uint64_t frame, uint32_t *cou
         int64_t at = ranges_find(&walk->frames, frame, walker->frame_size, &hint);
         if (at < 0)
             return predict(walker, walk, frame, *count == 0);
-        const unsigned char *a = walker->first + at, *b = walker->second + at;
+        const unsigned char *a = walker->first + at;
+        const unsigned char *b = stopped ? a : walker->second + at;
         if (*count >= walker->raw_limit || !agree(walker, a, b, functions == 0))
             return WALK_TORN;
         raw_frame *raw = &walker->raw[*count];
-        *raw = (raw_frame){.address = frame};
+        *raw = (raw_frame){.address = frame, .of_generator = of_generator(layout, a)};
         if (of_function(layout, a)) {
             raw->code = load_u64(a, layout->frame_executable) &
                         ~(uint64_t)(uint32_t)layout->frame_executable_tag;
             raw->instr = layout->frame_lasti_scale == ONLOOKER_NONE
                              ? load_u64(a, layout->frame_instr)
                              : load_u32(a, layout->frame_instr);
+            /* Since 3.14 a frame that has been left has none. */
+            if (!raw->code)
+                return WALK_TORN;
             functions++;
         }
         uint64_t previous = load_u64(a, layout->frame_previous);
@@ -336,9 +357,7 @@ static int walk_copies(walker *walker, walk *walk, uint64_t frame, uint32_t *cou
         frame = previous;
     }
     *omitted = frame;
-    if (!frame && *count && layout->frame_owner_shim != ONLOOKER_NONE)
-        return check_root(walker, walk, *count);
-    return ONLOOKER_OK;
+    return !frame && *count ? check_root(walker, walk, *count) : ONLOOKER_OK;
 }
 
 /* How many functions' frames lie from FRAME to the root; counted at most once a second, and without
@@ -471,11 +490,13 @@ int walk_try(walker *walker, walk *walk, bool stopped, uint32_t *stack)
     }
     int result = look(walker, walk, stopped, &frame, &generation);
     if (result == ONLOOKER_FAULT) {
+        /* What was predicted need not be there any more. */
+        bool predicted = walk->frames.count || walk->codes.count;
         forget_prediction(walk);
-        return WALK_TORN;
+        return stopped && predicted ? WALK_AGAIN : WALK_TORN;
     }
     if (result == ONLOOKER_OK)
-        result = walk_copies(walker, walk, frame, &count, &omitted);
+        result = walk_copies(walker, walk, stopped, frame, &count, &omitted);
     if (result != ONLOOKER_OK)
         return result;
     /* What lies below the last frame shown may be the interpreter's own frame only. */

@@ -29,6 +29,7 @@ typedef struct raw_frame {
     uint64_t address;
     uint64_t code; /* 0: no Python function's (entered from C) */
     uint64_t instr;
+    bool of_generator;
 } raw_frame;
 
 /* What is remembered of a thread state from one sample to the next. */
