@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.commands import Argument, Command, go_pprof, onlooker, wait_until
+from tests.commands import Command, go_pprof, onlooker, wait_until
 from tests.conftest import StartTarget
 from tests.interpreters import DEADLINE_S, PROGRAMS, Interpreter, Target
 
@@ -186,7 +186,7 @@ def test_threads_that_end_while_they_are_looked_at(
     """A thread that ends while it is traced stays a zombie until its tracer has waited for it."""
     target = start_target(any_interpreter, SHORT_THREADS, "wait")
     target.read_line()
-    always: tuple[Argument, ...] = ("--rate", 20_000, "--pause", "always", *WALL)
+    always = ("--rate", 20_000, "--pause", "always", *WALL)
     with Command("attach", "--pid", target.pid, *always, cwd=tmp_path) as command:
         command.wait_until_it_records()
         target.send("")
@@ -201,8 +201,8 @@ def test_program_outlives_the_agent_that_runs_it(
     any_interpreter: Interpreter, tmp_path: Path
 ) -> None:
     program = any_interpreter.argv(str(PROGRAMS / BUSY))
-    arguments = ("run", "--rate", 20_000, "--pause", "always", *WALL, "--", *program)
-    with Command(*arguments, cwd=tmp_path, stdin=subprocess.PIPE) as command:
+    always = ("--rate", 20_000, "--pause", "always", *WALL)
+    with Command("run", *always, "--", *program, cwd=tmp_path, stdin=subprocess.PIPE) as command:
         command.wait_until_it_records()
         (pid,) = Path(f"/proc/{command.pid}/task/{command.pid}/children").read_text().split()
         busy = os.pidfd_open(int(pid))

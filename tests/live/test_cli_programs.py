@@ -108,7 +108,7 @@ def test_uvicorn(interpreter: Interpreter, tmp_path: Path) -> None:
     assert re.search(
         r"uvicorn\.protocols\.http\.h11_impl\.(H11Protocol\.)?data_received", cpu.top()
     )
-    assert "wsgiref.simple_server.demo_app" in cpu.top()
+    assert "uvicorn.middleware.wsgi." in wall.top()
     assert re.search(r"thread: +ThreadPoolExecutor-0_0\n", wall.traces())
     assert re.search(r": ThreadPoolExecutor-0_0\n", wall.tags())
     assert re.search(r"\d+: +self\.conn\.receive_data\(data\)", cpu.list("data_received"))
