@@ -15,11 +15,10 @@
 /* Samples after which the prediction is made anew, so that it forgets what is no longer used. */
 #define PREDICTION_LIFE 64u
 
-/* How many times as long as usual a read may take. */
+/* How many times as long as a swift one a read may take. */
 #define SWIFT_FACTOR 2.0
 
-/* Reads that the usual time is the average of, about. */
-#define PACE_MEMORY 32u
+#define PACE_STEP (1.0 / 32)
 
 /* Frames are counted beyond the depth limit at most this far and this often. */
 #define OMITTED_LIMIT 200000u
@@ -46,7 +45,6 @@ bool walker_init(walker *walker, memory *source, const layout *layout, uint64_t 
     walker->source = source;
     walker->layout = layout;
     walker->stacks = stacks;
-    walker->pace = 1.0;
     walker->depth = depth < 1 ? 1 : depth > DEPTH_LIMIT ? DEPTH_LIMIT : depth;
     walker->frame_size = size;
     walker->raw_limit = walker->depth * 2 + 64;
@@ -218,13 +216,11 @@ static bool was_swift(walker *walker, uint32_t pieces, uint32_t bytes, uint64_t 
 {
     double expected_ns = 500.0 + 150.0 * pieces + bytes / 8.0;
     double ratio = (double)took_ns / expected_ns;
-    if (!walker->paced)
+    if (!walker->pace)
         walker->pace = ratio;
     bool swift = ratio <= SWIFT_FACTOR * walker->pace;
-    /* Slow machines are slow always: learn from every read, but from none too much. */
-    double most = 4 * walker->pace;
-    walker->paced += walker->paced < PACE_MEMORY;
-    walker->pace += ((ratio < most ? ratio : most) - walker->pace) / walker->paced;
+    /* Slow machines are slow always, so this is learnt: what a fifth of all reads keep within. */
+    walker->pace *= ratio < walker->pace ? 1 - PACE_STEP : 1 + PACE_STEP / 4;
     return swift;
 }
 

@@ -70,8 +70,7 @@ typedef struct walker {
     struct iovec *local, *remote;
     current *pointers;
     uint32_t pieces_capacity, pointer_count;
-    double pace;    /* how long reads usually take, against a rough estimate */
-    uint32_t paced; /* reads that this was learnt from, up to a limit */
+    double pace; /* how long swift reads take, against a rough estimate; 0: none was made */
 } walker;
 
 /* False when memory runs out or the layout makes no sense. */
