@@ -98,8 +98,8 @@ static void end_child(pid_t child)
 /* Four pages of which the third cannot be read. */
 static unsigned char *map_pages(void)
 {
-    unsigned char *mapped = mmap(NULL, 4 * PAGE_SIZE, PROT_READ | PROT_WRITE,
-                                 MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    unsigned char *mapped =
+        mmap(NULL, 4 * PAGE_SIZE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     CHECK(mapped != MAP_FAILED);
     for (uint32_t i = 0; i < 4 * PAGE_SIZE; i++)
         mapped[i] = (unsigned char)hash_u64(i);
@@ -135,8 +135,8 @@ TEST(what_a_process_has_not_mapped_is_a_fault)
     memory *source = memory_open_process(child);
     CHECK(source);
     uint64_t hole = (uintptr_t)mapped + 2 * PAGE_SIZE;
-    const uint64_t missing[] = {0, 8, hole, hole + PAGE_SIZE - 1, hole - 8, UINT64_MAX - 15,
-                                UINT64_C(1) << 47};
+    const uint64_t missing[] = {
+        0, 8, hole, hole + PAGE_SIZE - 1, hole - 8, UINT64_MAX - 15, UINT64_C(1) << 47};
     for (uint32_t i = 0; i < sizeof missing / sizeof *missing; i++)
         CHECK_EQUAL(memory_read(source, missing[i], out, 16), ONLOOKER_FAULT);
     CHECK_EQUAL(memory_read(source, hole - 16, out, 16), ONLOOKER_OK);

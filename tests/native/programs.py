@@ -7,6 +7,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
+import pytest
+
 from tests.interpreters import ROOT, target_environment
 
 NATIVE: Final = ROOT / "native"
@@ -30,6 +32,9 @@ FLAGS: Final = [
 
 #: Far beyond what a program needs: reaching it means that it hangs.
 DEADLINE_S: Final = 600.0
+
+#: As check.h has it.
+SKIPPED: Final = 77
 
 
 class Programs:
@@ -89,6 +94,8 @@ def run_program(program: Path, *arguments: str | Path) -> str:
         timeout=DEADLINE_S,
         env=target_environment({"ASAN_OPTIONS": "detect_leaks=1", "UBSAN_OPTIONS": ""}),
     )
+    if done.returncode == SKIPPED:
+        pytest.skip(done.stdout)
     command = " ".join(map(str, [program.name, *arguments]))
     assert done.returncode == 0, f"{command}: {done.returncode}\n{done.stdout}\n{done.stderr}"
     return done.stdout
