@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import pytest
 from onlooker.errors import MemoryFault
 from onlooker.runtime.locate import locate
-from onlooker.runtime.names import module_names, thread_names
+from onlooker.runtime.names import ModuleNames, ThreadNames
 from onlooker.runtime.objects import Objects
 
 from tests.conftest import StartTarget
@@ -69,13 +69,17 @@ def test_attributes(seen: Seen) -> None:
 
 def test_thread_names(seen: Seen) -> None:
     objects, told = seen
-    names = thread_names(objects, told["modules"])
-    assert {str(identifier): name for identifier, name in names.items()} == told["threads"]
+    reader = ThreadNames(objects)
+    for _ in range(2):
+        names = reader.read(told["modules"])
+        assert {str(identifier): name for identifier, name in names.items()} == told["threads"]
 
 
 def test_module_names(seen: Seen) -> None:
     objects, told = seen
-    names = module_names(objects, told["modules"])
+    modules = ModuleNames(objects)
+    modules.learn(told["modules"])
+    names = modules.by_file
     # The program's object that is no module has both attributes and counts, as it does for Python.
     assert names.keys() == told["files"].keys()
     for file, name in names.items():
@@ -120,6 +124,44 @@ def test_without_threading_there_are_no_names(
     )
     modules = int(target.read_line())
     with objects_of(target) as objects:
-        assert thread_names(objects, modules) == {}
-        assert thread_names(objects, 8) == {}
-        assert module_names(objects, 8) == {}
+        assert ThreadNames(objects).read(modules) == {}
+        assert ThreadNames(objects).read(8) == {}
+        names = ModuleNames(objects)
+        names.learn(8)
+        assert names.by_file == {}
+
+
+def test_modules_that_come_later(interpreter: Interpreter, start_target: StartTarget) -> None:
+    target = start_target(
+        interpreter,
+        """
+        import sys, types
+        print(id(sys.modules), flush=True)
+        def add(name, **attributes):
+            sys.modules[name] = types.ModuleType(name)
+            vars(sys.modules[name]).update(attributes)
+        path, program = __file__, sys.modules["__main__"]
+        del program.__file__
+        for line in sys.stdin:
+            if line == "module\\n":
+                add("later", __file__="/later.py")
+            else:
+                program.__file__ = "/program.py"
+            print(flush=True)
+        """,
+    )
+    address = int(target.read_line())
+    with objects_of(target) as objects:
+        modules = ModuleNames(objects)
+        for _ in range(10):
+            modules.learn(address)
+        before = dict(modules.by_file)
+        assert before
+        target.send("module")
+        target.read_line()
+        modules.learn(address)
+        assert modules.by_file == {**before, "/later.py": "later"}
+        target.send("program")
+        target.read_line()
+        modules.learn(address)
+        assert modules.by_file == {**before, "/later.py": "later", "/program.py": "__main__"}

@@ -8,7 +8,7 @@ import pytest
 from onlooker.errors import MemoryFault
 from onlooker.runtime.layout_rows import ROWS
 from onlooker.runtime.layouts import Layout, resolve
-from onlooker.runtime.names import module_names, thread_names
+from onlooker.runtime.names import ModuleNames, ThreadNames
 from onlooker.runtime.objects import Objects
 
 from tests.unit.test_layouts import published_table, version_hex
@@ -74,8 +74,8 @@ def test_garbage_is_answered_or_a_fault(minor: tuple[int, int]) -> None:
                     answers += 1
                 except MemoryFault:
                     faults += 1
-            module_names(objects, address)
-            thread_names(objects, address)
+            ModuleNames(objects).learn(address)
+            ThreadNames(objects).read(address)
             assert memory.reads < 100_000
     assert answers > 100
     assert faults > 100

@@ -17,7 +17,7 @@ from onlooker.profile.model import Function, Location
 from onlooker.profile.rows import Thread
 from onlooker.runtime.lines import LineTable
 from onlooker.runtime.locate import Runtime
-from onlooker.runtime.names import module_names, thread_names
+from onlooker.runtime.names import ModuleNames, ThreadNames
 from onlooker.runtime.objects import Objects
 
 _INTERPRETERS_LIMIT: Final = 64
@@ -52,8 +52,9 @@ class Naming:
         self._functions: dict[int, Function] = {}
         self._lines: dict[int, int] = {}
         self._numbers: dict[int, int] = {}
-        self._modules: dict[str, str] = {}
+        self._modules = ModuleNames(self._objects)
         self._files_without_module: set[str] = set()
+        self._active_threads = ThreadNames(self._objects)
         self._names: dict[int, str] = {}
         self._threads_named = 0
         self._threads_named_s = self._began_s = time.monotonic()
@@ -75,17 +76,16 @@ class Naming:
             self._learn_threads(records)
 
     def _learn_modules(self, files: set[str]) -> None:
-        files = files - self._modules.keys() - self._files_without_module
+        files = files - self._modules.by_file.keys() - self._files_without_module
         if files:
             for modules in self._modules_dicts():
-                for file, name in module_names(self._objects, modules).items():
-                    self._modules.setdefault(file, name)
+                self._modules.learn(modules)
             self._files_without_module |= files
 
     def _learn_threads(self, records: Sequence[ThreadRecord]) -> None:
         names: dict[int, str] = {}
         for modules in self._modules_dicts():
-            names.update(thread_names(self._objects, modules))
+            names.update(self._active_threads.read(modules))
         for index, record in enumerate(records):
             if record.alive:
                 # A thread identifier is used again when its thread has ended.
@@ -129,7 +129,7 @@ class Naming:
         return LineTable(self._runtime.layout.line_table, text.linetable, text.firstlineno)
 
     def _module(self, filename: str) -> str:
-        module = self._modules.get(filename)
+        module = self._modules.by_file.get(filename)
         if module:
             return module
         frozen = _FROZEN.fullmatch(filename)

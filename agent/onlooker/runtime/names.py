@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from itertools import islice
 from pathlib import PurePosixPath
 from typing import Final
@@ -17,65 +18,96 @@ _NAME_LIMIT: Final = 4096  # characters; also what the kernel takes as a path (P
 _MODULE_KEYS_LIMIT: Final = 512
 _KEYS_LIMIT: Final = 20_000
 _ATTEMPTS: Final = 3  # at a dict that the target is changing
+_READS_OF_A_MODULE: Final = 3  # that has no __file__: it may get one, but most are built in
 
 
-def thread_names(objects: Objects, modules_dict: int) -> dict[int, str]:
-    """Thread._name by pthread identifier, for the threads in threading._active.
-
-    `modules_dict` is the address of an interpreter's sys.modules. What can't be read is left out:
-    nothing is found until the program imports threading. Raises TargetGone.
-    """
-    names: dict[int, str] = {}
-    try:
-        threading = objects.dict_get(modules_dict, "threading")
-        active = threading and objects.attribute(threading, "_active")
-        threads = _items(objects, active, _THREADS_LIMIT) if active else []
-    except MemoryFault:
-        return names
-    for identifier, thread in threads:
-        try:
-            name = objects.attribute(thread, "_name")
-            if name:
-                names[objects.integer(identifier)] = objects.string(name, _NAME_LIMIT)
-        except MemoryFault:
-            continue  # it has just ended, or the name is no str
-    return names
-
-
-def module_names(objects: Objects, modules_dict: int) -> dict[str, str]:
-    """Module.__name__ by Module.__file__, for the modules in sys.modules that have both.
-
-    Of modules that share a file the one that runs as __main__ has it, then the one that is called
-    like the file, then the first. `modules_dict` is the address of an interpreter's sys.modules.
-    What can't be read is left out. Raises TargetGone.
-    """
-    reader = _ModuleReader(objects)
-    names: dict[str, str] = {}
-    try:
-        modules = _items(objects, modules_dict, _MODULES_LIMIT)
-    except MemoryFault:
-        return names
-    for _, module in modules:
-        try:
-            file, name = reader.file_and_name(module)
-        except MemoryFault:
-            continue  # being imported, or not a module
-        if file and name and (file not in names or _rank(file, name) > _rank(file, names[file])):
-            names[file] = name
-    return names
-
-
-class _ModuleReader:
-    """Reads __file__ and __name__ of many modules.
-
-    Attribute names are interned, so that each is read once and then known by its address.
-    """
+class ThreadNames:
+    """Thread._name by pthread identifier, for the threads in threading._active."""
 
     def __init__(self, objects: Objects) -> None:
         self._objects = objects
-        self._keys: dict[int, str] = {}
+        # By sys.modules. The search for it looks at every module, but threading never replaces it.
+        self._active: dict[int, int] = {}
 
-    def file_and_name(self, module: int) -> tuple[str, str]:
+    def read(self, modules_dict: int) -> dict[int, str]:
+        """Return the names as of now.
+
+        `modules_dict` is the address of an interpreter's sys.modules. What can't be read is left
+        out: nothing is found until the program imports threading. Raises TargetGone.
+        """
+        names: dict[int, str] = {}
+        for identifier, thread in self._threads(modules_dict):
+            try:
+                name = self._objects.attribute(thread, "_name")
+                if name:
+                    names[self._objects.integer(identifier)] = self._objects.string(
+                        name, _NAME_LIMIT
+                    )
+            except MemoryFault:
+                continue  # it has just ended, or the name is no str
+        return names
+
+    def _threads(self, modules_dict: int) -> list[tuple[int, int]]:
+        with suppress(MemoryFault):
+            active = self._active.get(modules_dict)
+            if active:
+                return _items(self._objects, active, _THREADS_LIMIT)
+        self._active.pop(modules_dict, None)
+        with suppress(MemoryFault):
+            threading = self._objects.dict_get(modules_dict, "threading")
+            active = threading and self._objects.attribute(threading, "_active")
+            if active:
+                threads = _items(self._objects, active, _THREADS_LIMIT)
+                self._active[modules_dict] = active
+                return threads
+        return []
+
+
+class ModuleNames:
+    """Module.__name__ by Module.__file__, for the modules in sys.modules that have both.
+
+    Of modules that share a file the one that runs as __main__ has it, then the one that is called
+    like the file, then the first.
+    """
+
+    def __init__(self, objects: Objects) -> None:
+        self.by_file: dict[str, str] = {}
+        self._objects = objects
+        # Attribute names are interned, so that each is read once and then known by its address.
+        self._keys: dict[int, str] = {}
+        # How often the modules have been read, by the addresses of their names and themselves.
+        self._reads: dict[tuple[int, int], int] = {}
+
+    def learn(self, modules_dict: int) -> None:
+        """Read the modules that have come since the last call. What can't be read is left out.
+
+        `modules_dict` is the address of an interpreter's sys.modules. Raises TargetGone.
+        """
+        try:
+            modules = _items(self._objects, modules_dict, _MODULES_LIMIT)
+        except MemoryFault:
+            return
+        if len(self._reads) > 2 * _MODULES_LIMIT:
+            self._reads.clear()  # a program that makes modules for ever
+        for key, module in modules:
+            reads = self._reads.get((key, module), 0)
+            if reads < _READS_OF_A_MODULE:
+                with suppress(MemoryFault):  # being imported, or not a module: read it again
+                    file, name = self._file_and_name(module)
+                    if file and name:
+                        self._add(file, name)
+                        reads = _READS_OF_A_MODULE
+                    # The one that runs as the program may get its __file__ long after its name.
+                    elif name != "__main__":
+                        reads += 1
+                    self._reads[key, module] = reads
+
+    def _add(self, file: str, name: str) -> None:
+        known = self.by_file.get(file)
+        if known is None or _rank(file, name) > _rank(file, known):
+            self.by_file[file] = name
+
+    def _file_and_name(self, module: int) -> tuple[str, str]:
         """Each is empty if there is none or it is no str."""
         found: dict[str, int] = {}
         unknown = 0
@@ -89,8 +121,11 @@ class _ModuleReader:
             if text in ("__file__", "__name__"):
                 found[text] = value
                 if len(found) == 2:
-                    return self._string(found["__file__"]), self._string(found["__name__"])
-        return "", ""
+                    break
+        return (
+            self._string(found["__file__"]) if "__file__" in found else "",
+            self._string(found["__name__"]) if "__name__" in found else "",
+        )
 
     def _string(self, address: int) -> str:
         try:
