@@ -130,7 +130,7 @@ def test_pytest(interpreter: Interpreter, tmp_path: Path) -> None:
     assert re.search(r"\d+ passed", done.text)
     cpu, wall = (Views(tmp_path / f"it-{kind}.pb.gz", interpreter) for kind in ("cpu", "wall"))
     assert "_pytest.main.pytest_runtestloop" in cpu.top()
-    assert re.search(r"doctest\.(DocTestRunner\.)?run\b", wall.top())
+    assert " doctest." in wall.top()
     assert re.search(r" pluggy\.\w+\._multicall\n", wall.traces())
     assert re.search(r"\(  100%\): MainThread\n", wall.tags())
     assert "def pytest_runtestloop(session" in cpu.list("pytest_runtestloop")

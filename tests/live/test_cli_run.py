@@ -100,7 +100,7 @@ def test_program_that_ends_at_once(
 
 
 def test_program_that_is_not_python(tmp_path: Path) -> None:
-    done = onlooker("run", "--", "sleep", "0.3", cwd=tmp_path)
+    done = onlooker("run", "--", "sleep", "1", cwd=tmp_path)
     assert done.exit_code == 6
     assert "is not a Python process" in done.stderr
     assert onlooker("run", "--", "false", cwd=tmp_path).exit_code == 1
