@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Sequence
+from itertools import pairwise
 from pathlib import Path
 
 from onlooker.profile.model import Location
@@ -31,7 +32,7 @@ class Rules:
         """Why the program can't have this stack, leaf first and complete; empty if it can."""
         if not stack:
             return "it has no frames"
-        for callee, caller in zip(stack, stack[1:], strict=False):
+        for callee, caller in pairwise(stack):
             if not self._is_ours(callee):
                 continue
             name = short_name(callee)

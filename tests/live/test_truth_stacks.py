@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 from onlooker import Recording, Target
+from onlooker.observe.recorder import Pause
 
 from tests.conftest import StartTarget
 from tests.interpreters import PROGRAMS, Interpreter
@@ -48,7 +49,7 @@ def test_no_stack_is_impossible(
     interpreter: Interpreter,
     start_target: StartTarget,
     rate_hz: float,
-    pause: str,
+    pause: Pause,
     seconds: float,
 ) -> None:
     target = start_target(interpreter, PROGRAM)
