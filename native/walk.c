@@ -3,6 +3,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "window.h"
+
 #define DEPTH_LIMIT (1u << 16)
 #define FRAME_SIZE_LIMIT 512u
 
@@ -93,40 +95,16 @@ static bool add_frame(const walker *walker, walk *walk, uint64_t frame, bool inn
     return ranges_add(&walk->frames, frame, length);
 }
 
-/* Whole pages, read one at a time for a walk that need not be consistent. */
-typedef struct page_window {
-    uint64_t start, end;
-    unsigned char bytes[2 * PAGE_SIZE];
-} page_window;
-
-static int window_frame(const walker *walker, page_window *window, uint64_t frame,
-                        const unsigned char **out)
-{
-    if (frame < window->start || frame >= window->end || window->end - frame < walker->frame_size) {
-        uint64_t start = PAGE_OF(frame), end = PAGE_OF(frame + walker->frame_size - 1) + PAGE_SIZE;
-        window->start = window->end = 0;
-        if (frame < PAGE_SIZE || end < start)
-            return ONLOOKER_FAULT;
-        int result = memory_read(walker->source, start, window->bytes, end - start);
-        if (result != ONLOOKER_OK)
-            return result;
-        window->start = start;
-        window->end = end;
-    }
-    *out = window->bytes + (frame - window->start);
-    return ONLOOKER_OK;
-}
-
 /* Completes the prediction from FRAME to the root, or to a frame that is already part of it. */
 static int predict(const walker *walker, walk *walk, uint64_t frame, bool innermost)
 {
-    page_window window = {0};
+    window window = {0};
     for (uint32_t steps = 0; frame && steps < walker->raw_limit; steps++) {
         const unsigned char *bytes;
         uint32_t hint = UINT32_MAX;
         if (steps && ranges_find(&walk->frames, frame, walker->frame_size, &hint) >= 0)
             break;
-        int result = window_frame(walker, &window, frame, &bytes);
+        int result = window_read(walker->source, &window, frame, walker->frame_size, &bytes);
         if (result == ONLOOKER_FAULT ||
             (result == ONLOOKER_OK && !add_frame(walker, walk, frame, innermost && !steps))) {
             forget_prediction(walk);
@@ -367,10 +345,10 @@ static int32_t count_omitted(const walker *walker, walk *walk, uint64_t frame)
     walk->omitted_at = frame;
     walk->omitted_ns = now_ns;
     walk->omitted = 0;
-    page_window window = {0};
+    window window = {0};
     const unsigned char *bytes;
     for (uint32_t steps = 0; frame && steps < OMITTED_LIMIT; steps++) {
-        if (window_frame(walker, &window, frame, &bytes) != ONLOOKER_OK)
+        if (window_read(walker->source, &window, frame, walker->frame_size, &bytes) != ONLOOKER_OK)
             break;
         walk->omitted += of_function(walker->layout, bytes);
         frame = load_u64(bytes, walker->layout->frame_previous);

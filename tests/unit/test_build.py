@@ -2,7 +2,6 @@
 
 import random
 from collections import defaultdict
-from collections.abc import Sequence
 
 import pytest
 from onlooker.profile.bootstrap import without_bootstrap
