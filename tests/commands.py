@@ -4,6 +4,7 @@ import fcntl
 import json
 import os
 import pty
+import re
 import shutil
 import subprocess
 import sys
@@ -61,6 +62,7 @@ class Command:
         terminal: bool = False,
         preexec: Callable[[], object] | None = None,
     ) -> None:
+        self._terminal = terminal
         self._read_fd, write_fd = pty.openpty() if terminal else os.pipe()
         if terminal:
             fcntl.ioctl(write_fd, termios.TIOCSWINSZ, b"\x28\x00\xc8\x00\x00\x00\x00\x00")
@@ -68,7 +70,7 @@ class Command:
         self.process = subprocess.Popen(
             [*enter, *ONLOOKER, *map(str, arguments)],
             cwd=cwd,
-            env=target_environment(env or {}),
+            env=target_environment({"TERM": "xterm", **(env or {})}),
             stdin=stdin,
             stdout=stdout,
             stderr=write_fd,
@@ -84,15 +86,14 @@ class Command:
     def pid(self) -> int:
         return self.process.pid
 
-    def wait_for(self, text: str) -> str:
-        """Waits until stderr has the text, and returns all that came until then."""
-        while text not in (so_far := self._stderr.decode(errors="replace")):
-            assert self._read(), f"ended without saying {text!r}: {so_far}"
-        return so_far
+    def wait_for(self, pattern: str) -> None:
+        """Waits until stderr has a match of the pattern."""
+        while not re.search(pattern, so_far := self._stderr.decode(errors="replace")):
+            assert self._read(), f"ended without saying {pattern!r}: {so_far}"
 
     def wait_until_it_records(self) -> None:
-        """Waits for the first samples; the command needs --verbose."""
-        self.wait_for("recording process")
+        """Waits for the beginning (--verbose tells it), or on a terminal for some samples."""
+        self.wait_for(r"samples \d{2}" if self._terminal else "recording process")
 
     def finish(self) -> Finished:
         """What it did, once it has ended."""

@@ -201,20 +201,17 @@ def test_closed_pipe_ends_quietly(busy: Target) -> None:
 
 def test_progress_is_for_terminals(busy: Target, tmp_path: Path) -> None:
     arguments = ("attach", "--pid", busy.pid, "--seconds", 0.5, "-o", "it")
-    environment = {"TERM": "xterm"}
-    with Command(*arguments, cwd=tmp_path, env=environment, terminal=True) as command:
-        command.wait_for("[#")
+    with Command(*arguments, cwd=tmp_path, terminal=True) as command:
+        command.wait_for(r"\[#")
         shown = command.finish().ok().stderr
     assert re.search(r"\d+\.\d of 0\.5 s  samples \d+  torn \d+  retried", shown)
     assert "\x1b[1m" in shown
-    with Command(
-        *arguments, cwd=tmp_path, env={**environment, "NO_COLOR": "1"}, terminal=True
-    ) as command:
+    with Command(*arguments, cwd=tmp_path, env={"NO_COLOR": "1"}, terminal=True) as command:
         shown = command.finish().ok().stderr
     assert not re.search(r"\x1b\[\d*m", shown)
-    with Command(*arguments, "-q", cwd=tmp_path, env=environment, terminal=True) as command:
+    with Command(*arguments, "-q", cwd=tmp_path, terminal=True) as command:
         assert command.finish().ok().stderr == ""
-    assert "\x1b" not in onlooker(*arguments, cwd=tmp_path, env=environment).ok().stderr
+    assert "\x1b" not in onlooker(*arguments, cwd=tmp_path).ok().stderr
 
 
 def test_deep_stack_is_cut_and_marked(

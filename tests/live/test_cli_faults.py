@@ -59,7 +59,8 @@ def test_target_that_ends(
 ) -> None:
     target = start_target(any_interpreter, CHANGES_WHEN_TOLD + CHANGES[what])
     target.read_line()
-    with Command("attach", "--pid", target.pid, *WALL, cwd=tmp_path) as command:
+    arguments = ("attach", "--pid", target.pid, *WALL)
+    with Command(*arguments, cwd=tmp_path, terminal=True) as command:
         command.wait_until_it_records()
         target.send("")
         done = command.finish().ok()
@@ -77,7 +78,8 @@ def test_target_that_ends(
 def test_target_that_is_stopped(busy: Target, tmp_path: Path) -> None:
     os.kill(busy.pid, signal.SIGSTOP)
     wait_until(lambda: set(status(busy.pid, "State")) == {"T"})
-    with Command("attach", "--pid", busy.pid, *WALL, cwd=tmp_path) as command:
+    arguments = ("attach", "--pid", busy.pid, *WALL)
+    with Command(*arguments, cwd=tmp_path, terminal=True) as command:
         command.wait_until_it_records()
         command.process.send_signal(signal.SIGINT)
         done = command.finish().ok()
@@ -133,7 +135,7 @@ def test_target_that_forks(
     )
     target.read_line()
     arguments = ("attach", "--pid", target.pid, "--rate", 1000, "--pause", "always", *WALL)
-    with Command(*arguments, cwd=tmp_path) as command:
+    with Command(*arguments, cwd=tmp_path, terminal=True) as command:
         command.wait_until_it_records()
         target.send("")
         # Not one of its children was held, traced or lost.
@@ -151,7 +153,7 @@ def test_another_tracer(
     with Target(tracer) as other:
         assert other.read_line() == "ready"
         with Command(
-            *("attach", "--pid", busy.pid, "--seconds", 0.5, "--pause", pause, *WALL), cwd=tmp_path
+            *("attach", "--pid", busy.pid, "--seconds", 1, "--pause", pause, *WALL), cwd=tmp_path
         ) as command:
             done = command.finish().ok()
         assert re.search(rf"note: another tracer is attached .*pid {other.pid}\)", done.stderr)
@@ -227,13 +229,14 @@ def test_folder_that_vanishes(busy: Target, tmp_path: Path) -> None:
     folder = tmp_path / "folder"
     folder.mkdir()
     output = folder / "it.pb.gz"
-    with Command("attach", "--pid", busy.pid, "--profile", "wall", "-v", "-o", output) as command:
+    arguments = ("attach", "--pid", busy.pid, "--profile", "wall", "-o", output)
+    with Command(*arguments, terminal=True) as command:
         command.wait_until_it_records()
         folder.rmdir()
         command.process.send_signal(signal.SIGINT)
         done = command.finish()
     assert done.exit_code == 7
-    assert f"onlooker: can't write {output}" in done.stderr
+    assert f"can't write {output}" in done.stderr
     file = rescued(done.stderr)
     assert "__main__.spin_left" in go_pprof("-top", file, cwd=tmp_path)
     shutil.rmtree(file.parent)
@@ -241,7 +244,8 @@ def test_folder_that_vanishes(busy: Target, tmp_path: Path) -> None:
 
 def test_full_device(busy: Target, tmp_path: Path) -> None:
     with Command(
-        *("attach", "--pid", busy.pid, "--seconds", 0.2, "-o", "/dev/full"), cwd=tmp_path
+        *("attach", "--pid", busy.pid, "--seconds", 0.5, "--profile", "wall", "-o", "/dev/full"),
+        cwd=tmp_path,
     ) as command:
         done = command.finish()
     assert done.exit_code == 7
@@ -257,7 +261,8 @@ def test_full_disk(busy: Target, tmp_path: Path) -> None:
         'mount -t tmpfs -o size=4k none "$1" && cd "$1" && echo full >full && shift && exec "$@"'
     )
     enter = ("unshare", "--mount", "sh", "-c", mount, "sh", str(tmp_path))
-    with Command("attach", "--pid", busy.pid, "--seconds", 0.2, enter=enter) as command:
+    arguments = ("attach", "--pid", busy.pid, "--seconds", 0.5, "--profile", "wall")
+    with Command(*arguments, enter=enter) as command:
         done = command.finish()
     assert done.exit_code == 7
     assert "No space left on device" in done.stderr
