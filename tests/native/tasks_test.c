@@ -18,7 +18,7 @@ typedef struct worker {
     const char *name;
     int32_t tid;
     bool spins;
-    volatile bool ready, ended;
+    volatile int ready, ended;
     int wake[2];
 } worker;
 
@@ -29,7 +29,7 @@ static void *work(void *argument)
     if (worker->name)
         prctl(PR_SET_NAME, worker->name);
     worker->tid = (int32_t)syscall(SYS_gettid);
-    __atomic_store_n(&worker->ready, true, __ATOMIC_SEQ_CST);
+    __atomic_store_n(&worker->ready, 1, __ATOMIC_SEQ_CST);
     while (worker->spins && !__atomic_load_n(&worker->ended, __ATOMIC_RELAXED))
         ;
     while (!worker->spins && read(worker->wake[0], &byte, 1) == 1 && byte == 'w')
@@ -47,7 +47,7 @@ static void start(worker *worker)
 
 static void end(worker *worker)
 {
-    __atomic_store_n(&worker->ended, true, __ATOMIC_SEQ_CST);
+    __atomic_store_n(&worker->ended, 1, __ATOMIC_SEQ_CST);
     CHECK(write(worker->wake[1], "e", 1) == 1);
     CHECK(!pthread_join(worker->thread, NULL));
     close(worker->wake[0]);
