@@ -16,10 +16,13 @@ static int poll_stop(thread_stop *stop)
 {
     /* Our own child's leader must stay for whoever waits for it; any other thread that dies while
      * traced is ours to reap, or it would stay a zombie. */
-    int exits = stop->own_child && stop->tid == stop->leader ? 0 : WEXITED;
+    bool keep = stop->own_child && stop->tid == stop->leader;
+    id_t tid = (id_t)stop->tid;
     siginfo_t info = {0};
-    if (waitid(P_PID, (id_t)stop->tid, &info, WSTOPPED | WNOHANG | __WALL | exits) < 0)
+    if (waitid(P_PID, tid, &info, WSTOPPED | WNOHANG | __WALL | (keep ? 0 : WEXITED)) < 0)
         return errno == EINTR ? EAGAIN : ESRCH;
+    if (!info.si_pid && keep && waitid(P_PID, tid, &info, WEXITED | WNOHANG | WNOWAIT | __WALL) < 0)
+        return ESRCH;
     if (!info.si_pid)
         return EAGAIN;
     if (info.si_code != CLD_TRAPPED && info.si_code != CLD_STOPPED)
@@ -32,8 +35,10 @@ static int poll_stop(thread_stop *stop)
 
 static void let_go(thread_stop *stop)
 {
-    ptrace(PTRACE_DETACH, stop->tid, NULL, (void *)(intptr_t)stop->signal);
-    stop->tid = 0;
+    /* A thread that was killed meanwhile is no longer stopped, and is to be reaped. */
+    if (ptrace(PTRACE_DETACH, stop->tid, NULL, (void *)(intptr_t)stop->signal) == 0 ||
+        errno != ESRCH)
+        stop->tid = 0;
     stop->stopped = false;
 }
 
@@ -48,6 +53,14 @@ static bool still_waiting(thread_stop *stop)
     else if (result == ESRCH)
         stop->tid = 0;
     return stop->tid != 0;
+}
+
+static void wait_a_little(uint64_t waited_ns)
+{
+    if (waited_ns < SPIN_NS)
+        sched_yield();
+    else
+        nanosleep(&(struct timespec){.tv_nsec = 20000}, NULL);
 }
 
 int pause_begin(thread_stop *stop, int32_t tid)
@@ -74,10 +87,7 @@ int pause_begin(thread_stop *stop, int32_t tid)
         uint64_t waited_ns = monotonic_ns() - start_ns;
         if (waited_ns > STOP_DEADLINE_NS)
             return ETIMEDOUT;
-        if (waited_ns < SPIN_NS)
-            sched_yield();
-        else
-            nanosleep(&(struct timespec){.tv_nsec = 20000}, NULL);
+        wait_a_little(waited_ns);
     }
     stop->stopped_ns = monotonic_ns();
     return 0;
@@ -88,4 +98,13 @@ uint64_t pause_end(thread_stop *stop)
     uint64_t length_ns = monotonic_ns() - stop->stopped_ns;
     let_go(stop);
     return length_ns;
+}
+
+void pause_finish(thread_stop *stop)
+{
+    uint64_t start_ns = monotonic_ns(), waited_ns = 0;
+    while (waited_ns < STOP_DEADLINE_NS && still_waiting(stop)) {
+        wait_a_little(waited_ns);
+        waited_ns = monotonic_ns() - start_ns;
+    }
 }

@@ -25,4 +25,8 @@ int pause_begin(thread_stop *stop, int32_t tid);
  */
 uint64_t pause_end(thread_stop *stop);
 
+/* Call after the last stop: waits a moment for a thread that did not stop in time, or that was
+ * killed while it was stopped, to let go of it. (The kernel does so when this process ends.) */
+void pause_finish(thread_stop *stop);
+
 #endif
