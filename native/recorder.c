@@ -389,7 +389,7 @@ void recorder_close(recorder *recorder)
 {
     if (!recorder)
         return;
-    pause_finish(&recorder->reader.stop);
+    pause_finish(&recorder->stop);
     threads_free(&recorder->threads);
     tasks_free(&recorder->tasks);
     walker_free(&recorder->walker);
