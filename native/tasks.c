@@ -106,29 +106,14 @@ bool task_account(tasks *tasks, task *task)
     return true;
 }
 
-int32_t task_cpu(tasks *tasks, task *task)
+bool task_on_cpu(tasks *tasks, task *task)
 {
     char line[512];
     if (task->gone || read_file(tasks, task->tid, "stat", &task->stat_fd, line, sizeof line) <= 0)
-        return TASK_OFF_CPU;
+        return false;
     /* The name between the parentheses may itself hold one. */
-    const char *at = strrchr(line, ')');
-    if (!at || at[1] != ' ' || at[2] != 'R')
-        return TASK_OFF_CPU;
-    /* Behind `) ` is the third field; the CPU is the 39th. */
-    at += 2;
-    for (int field = 3; field < 39; field++) {
-        at = strchr(at, ' ');
-        if (!at)
-            return TASK_OFF_CPU;
-        at++;
-    }
-    return (int32_t)strtol(at, NULL, 10);
-}
-
-bool task_on_cpu(tasks *tasks, task *task)
-{
-    return task_cpu(tasks, task) != TASK_OFF_CPU;
+    const char *name_end = strrchr(line, ')');
+    return name_end && name_end[1] == ' ' && name_end[2] == 'R';
 }
 
 static task *add(tasks *tasks, int32_t tid)

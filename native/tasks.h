@@ -56,11 +56,6 @@ void tasks_scan(tasks *tasks);
  * `gone`, when the thread has ended. */
 bool task_account(tasks *tasks, task *task);
 
-/* The number of the CPU that the thread is on or waits for, at this instant; TASK_OFF_CPU when it
- * does neither. */
-#define TASK_OFF_CPU -1
-int32_t task_cpu(tasks *tasks, task *task);
-
 /* True when the thread is on a CPU or waits for one, at this instant. */
 bool task_on_cpu(tasks *tasks, task *task);
 

@@ -82,7 +82,6 @@ class Counters:
     reused: int
     torn: int
     retried: int
-    displaced: int
     paused: int
     lost: int
     first_sample_ns: int
