@@ -146,6 +146,7 @@ typedef struct counters {
     uint64_t reused;          /* samples of threads that had not run since the sample before */
     uint64_t torn;            /* reads thrown away because the stack moved under them */
     uint64_t retried;         /* samples that needed more than one read */
+    uint64_t displaced;       /* samples of threads that stood still since we were on their CPU */
     uint64_t paused;          /* samples for which the thread was stopped */
     uint64_t lost;            /* samples given up: not consistent within the allowed tries */
     uint64_t first_sample_ns; /* CLOCK_MONOTONIC; 0: none yet */

@@ -7,31 +7,15 @@
 
 #include "cpu.h"
 #include "memory.h"
-#include "pause.h"
+#include "reader.h"
 #include "stacks.h"
 #include "tasks.h"
 #include "threads.h"
 #include "walk.h"
 
-/* Reads in a row that may find the stack moving before the sample is given up, and reads that may
- * only complete the prediction. */
-#define TRIES 12u
-#define TRIES_WITHOUT_PAUSE 50u
-#define PREDICTIONS 64u
-
-/* Reading again until a read succeeds finds the thread where it stands still for longest: in calls
- * of C functions. So a thread that may be stopped is stopped as soon as one read is torn, or a few
- * did not find what was predicted. */
-#define HASTY_TRIES 1u
-#define HASTY_PREDICTIONS 4u
-
-/* But the target is the one that works: at most one part in so many of its time may go into stops
- * (a recorder that is asked for 100 kHz would stop it all the time). Beyond that, reads are
- * repeated first. */
-#define STOPPING_SHARE 64u
-
-/* Stops for one sample: a thread may go to sleep before it is stopped, or be between two frames. */
-#define ROUNDS 8u
+/* The target is the one that works: after a tick that made threads stand still it is left alone
+ * for so many times as long as that took, whatever the rate. */
+#define LEFT_ALONE 63u
 
 /* How old the lists of threads may get. That threads have come is seen at once (at every tick, but
  * not more often than CHANGED_INTERVAL_NS); that one has gone shows when it is sampled. */
@@ -44,8 +28,6 @@
 /* A sleep shorter than this overshoots by as much as it lasts; wait awake instead. */
 #define SPIN_NS 15000u
 
-#define PAUSES_KEPT 65536u
-
 struct recorder {
     memory *source;
     layout layout;
@@ -55,10 +37,8 @@ struct recorder {
     tasks tasks;
     threads threads;
     cpu cpu;
-    thread_stop stop;
-    uint64_t stopping_ns; /* spent in stops, getting there included */
+    reader reader;
     counters counters;
-    uint32_t *pauses_ns;
     uint64_t random;
     uint64_t next_slot; /* ticks have slots of one period each, counted from the start */
     uint64_t due_ns;
@@ -87,6 +67,9 @@ static void plan_tick(recorder *recorder, uint64_t now_ns)
     recorder->due_ns = period_ns <= SPIN_NS && slot == current
                            ? now_ns
                            : start_ns + slot * period_ns + random_below(recorder, period_ns);
+    uint64_t left_alone_ns = LEFT_ALONE * recorder->reader.intruded_ns;
+    if (recorder->due_ns < now_ns + left_alone_ns)
+        recorder->due_ns = now_ns + left_alone_ns;
     recorder->next_slot = slot + 1;
 }
 
@@ -135,9 +118,13 @@ recorder *recorder_open(memory *source, int32_t pid, const layout *layout, const
     new->options = *options;
     new->random = options->seed;
     new->tasks.task_fd = -1;
-    new->stop = (thread_stop){.leader = pid, .own_child = options->own_child != 0};
-    new->pauses_ns = calloc(PAUSES_KEPT, sizeof *new->pauses_ns);
-    if (!new->pauses_ns || !options->period_ns || !layout_check(layout) ||
+    new->reader = (reader){.walker = &new->walker,
+                           .tasks = &new->tasks,
+                           .counters = &new->counters,
+                           .pause = options->pause,
+                           .stop = {.leader = pid, .own_child = options->own_child != 0},
+                           .pauses_ns = calloc(PAUSES_KEPT, sizeof(uint32_t))};
+    if (!new->reader.pauses_ns || !options->period_ns || !layout_check(layout) ||
         !stacks_init(&new->stacks) ||
         !walker_init(&new->walker, source, &new->layout, options->code_type, options->depth,
                      &new->stacks) ||
@@ -157,100 +144,6 @@ recorder *recorder_open(memory *source, int32_t pid, const layout *layout, const
     new->counters.start_ns = monotonic_ns();
     plan_tick(new, new->counters.start_ns);
     return new;
-}
-
-/* --- reading one thread --- */
-
-static bool may_pause(const recorder *recorder, const thread *thread)
-{
-    return recorder->options.pause != ONLOOKER_PAUSE_NEVER && thread->task && !thread->task->gone;
-}
-
-/* Reads until it succeeds. WALK_TORN when it did not within so many TRIES that were torn and
- * PREDICTIONS that fell short. */
-static int walk_repeatedly(recorder *recorder, walk *walk, uint32_t tries, uint32_t predictions,
-                           uint32_t *stack, bool *retried)
-{
-    bool stopped = recorder->stop.stopped;
-    while (tries && predictions) {
-        int result = walk_try(&recorder->walker, walk, stopped, stack);
-        if (result == WALK_TORN) {
-            recorder->counters.torn++;
-            tries--;
-        } else if (result == WALK_AGAIN) {
-            predictions--;
-        } else {
-            return result;
-        }
-        *retried = true;
-    }
-    return WALK_TORN;
-}
-
-static int walk_paused(recorder *recorder, thread *thread, uint32_t *stack, bool *retried)
-{
-    uint64_t start_ns = monotonic_ns();
-    int error = pause_begin(&recorder->stop, thread->task->tid);
-    if (error) {
-        recorder->counters.pause_errno = error;
-        return WALK_TORN;
-    }
-    int result = walk_repeatedly(recorder, &thread->walk, TRIES, PREDICTIONS, stack, retried);
-    uint64_t length_ns = pause_end(&recorder->stop);
-    recorder->pauses_ns[recorder->counters.paused++ % PAUSES_KEPT] =
-        length_ns < UINT32_MAX ? (uint32_t)length_ns : UINT32_MAX;
-    recorder->stopping_ns += monotonic_ns() - start_ns;
-    return result;
-}
-
-static bool may_be_hasty(const recorder *recorder)
-{
-    return recorder->stopping_ns * STOPPING_SHARE <
-           monotonic_ns() - recorder->counters.start_ns + REFRESH_INTERVAL_NS;
-}
-
-/* The stack of one thread state on top of *STACK. WALK_TORN: given up. */
-static int read_state(recorder *recorder, thread *thread, uint32_t *stack, bool *retried)
-{
-    walk *walk = &thread->walk;
-    int32_t pause = recorder->options.pause;
-    if (!may_pause(recorder, thread))
-        return walk_repeatedly(recorder, walk, TRIES_WITHOUT_PAUSE, PREDICTIONS, stack, retried);
-    for (uint32_t round = 0; round < ROUNDS; round++) {
-        bool hasty = may_be_hasty(recorder);
-        int result = WALK_TORN;
-        if (pause != ONLOOKER_PAUSE_ALWAYS)
-            result = walk_repeatedly(recorder, walk, hasty ? HASTY_TRIES : TRIES,
-                                     hasty ? HASTY_PREDICTIONS : PREDICTIONS, stack, retried);
-        if (result != WALK_TORN)
-            return result;
-        /* A thread that sleeps is not stopped: its system call might return EINTR. It does not
-         * need it either, for its stack does not move. */
-        result = task_on_cpu(&recorder->tasks, thread->task)
-                     ? walk_paused(recorder, thread, stack, retried)
-                     : walk_repeatedly(recorder, walk, TRIES, PREDICTIONS, stack, retried);
-        if (result != WALK_TORN)
-            return result;
-    }
-    return walk_repeatedly(recorder, walk, TRIES_WITHOUT_PAUSE, PREDICTIONS, stack, retried);
-}
-
-/* The whole stack of an OS thread; *RECORD is that of the thread state on top. */
-static int read_stack(recorder *recorder, thread *thread, uint32_t *stack, uint32_t *record,
-                      bool *retried)
-{
-    uint32_t base = STACK_EMPTY;
-    *record = thread->record;
-    if (thread->outer) {
-        int result = read_stack(recorder, thread->outer, &base, record, retried);
-        if (result != ONLOOKER_OK)
-            return result;
-    }
-    *stack = base;
-    int result = read_state(recorder, thread, stack, retried);
-    if (*stack != base)
-        *record = thread->record;
-    return result;
 }
 
 /* --- counting --- */
@@ -336,7 +229,7 @@ static int sample_thread(recorder *recorder, thread *thread, uint64_t now_ns)
         stack = thread->stack;
         recorder->counters.reused++;
     } else {
-        int result = read_stack(recorder, thread, &stack, &record, &retried);
+        int result = read_thread(&recorder->reader, thread, &stack, &record, &retried);
         recorder->counters.retried += retried;
         if (result == WALK_TORN) {
             if (thread->task && !task_account(&recorder->tasks, thread->task))
@@ -348,8 +241,13 @@ static int sample_thread(recorder *recorder, thread *thread, uint64_t now_ns)
         if (result != ONLOOKER_OK)
             return result;
         settle(recorder, thread, stack);
+        /* It went to sleep before it was read: this is what it sleeps with. */
+        if (thread->task && thread->task->asleep)
+            facts &= ~(uint32_t)ONLOOKER_ON_CPU;
     }
     thread->looked_ns = now_ns;
+    if (wanted && !(facts & wanted))
+        return ONLOOKER_OK;
     count(recorder, thread, stack, record, facts, elapsed_ns);
     return ONLOOKER_OK;
 }
@@ -390,6 +288,7 @@ int recorder_tick(recorder *recorder)
     for (uint32_t i = 0; i < recorder->threads.count && result == ONLOOKER_OK; i++)
         if (!recorder->threads.items[i]->inner)
             result = sample_thread(recorder, recorder->threads.items[i], now_ns);
+    reader_let_go(&recorder->reader);
     return result;
 }
 
@@ -410,17 +309,20 @@ static int wait_until(uint64_t due_ns, uint64_t now_ns)
 
 int recorder_run(recorder *recorder, uint64_t until_ns)
 {
+    int result;
     for (;;) {
         uint64_t now_ns = monotonic_ns();
         uint64_t next_ns = recorder->due_ns < until_ns ? recorder->due_ns : until_ns;
-        int result = wait_until(next_ns, now_ns);
+        result = wait_until(next_ns, now_ns);
         if (result != ONLOOKER_OK || next_ns == until_ns)
-            return result;
+            break;
         result = recorder_tick(recorder);
         plan_tick(recorder, monotonic_ns());
         if (result != ONLOOKER_OK)
-            return result;
+            break;
     }
+    displace_finish(&recorder->reader.displacement);
+    return result;
 }
 
 void recorder_finish(recorder *recorder)
@@ -458,7 +360,7 @@ const uint32_t *recorder_pauses_ns(const recorder *recorder, uint64_t *count, ui
 {
     *count = recorder->counters.paused;
     *capacity = PAUSES_KEPT;
-    return recorder->pauses_ns;
+    return recorder->reader.pauses_ns;
 }
 
 uint32_t recorder_code_count(const recorder *recorder)
@@ -480,11 +382,11 @@ void recorder_close(recorder *recorder)
 {
     if (!recorder)
         return;
-    pause_finish(&recorder->stop);
+    pause_finish(&recorder->reader.stop);
     threads_free(&recorder->threads);
     tasks_free(&recorder->tasks);
     walker_free(&recorder->walker);
     stacks_free(&recorder->stacks);
-    free(recorder->pauses_ns);
+    free(recorder->reader.pauses_ns);
     free(recorder);
 }

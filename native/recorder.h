@@ -16,6 +16,9 @@
 /* CLOCK_MONOTONIC, nanoseconds. */
 uint64_t monotonic_ns(void);
 
+/* CPU time of the calling thread, nanoseconds. */
+uint64_t own_cpu_ns(void);
+
 /* Makes room for one more item in an array that grows by doubling, up to LIMIT items. False when
  * memory or the limit is reached; the array is then unchanged. */
 bool array_reserve(void **items, uint32_t *capacity, uint32_t count, size_t item_size,

@@ -112,8 +112,15 @@ bool task_on_cpu(tasks *tasks, task *task)
     if (task->gone || read_file(tasks, task->tid, "stat", &task->stat_fd, line, sizeof line) <= 0)
         return false;
     /* The name between the parentheses may itself hold one. */
-    const char *name_end = strrchr(line, ')');
-    return name_end && name_end[1] == ' ' && name_end[2] == 'R';
+    const char *at = strrchr(line, ')');
+    if (!at || at[1] != ' ' || at[2] != 'R')
+        return false;
+    /* Behind `) ` is the third field; the CPU is the 39th. */
+    at += 2;
+    for (int field = 3; at && field < 39; field++)
+        at = strchr(at + 1, ' ');
+    task->cpu = at ? (int32_t)strtol(at, NULL, 10) : -1;
+    return true;
 }
 
 static task *add(tasks *tasks, int32_t tid)
@@ -129,6 +136,7 @@ static task *add(tasks *tasks, int32_t tid)
                   .target_tid = target_tid_of(tasks, tid),
                   .schedstat_fd = -1,
                   .stat_fd = -1,
+                  .cpu = -1,
                   .record = UINT32_MAX,
                   .python_record = UINT32_MAX,
                   .last_cpu_row = UINT32_MAX,

@@ -14,14 +14,15 @@ typedef struct task {
     int32_t target_tid;        /* as the target's does */
     int schedstat_fd, stat_fd; /* -1: not open */
     bool gone;
-    bool python;                     /* some Python thread state refers to it */
-    bool asleep;                     /* was off CPU when run_ns and slices were what they are now */
-    uint32_t record;                 /* as a thread that is not Python's; UINT32_MAX: none yet */
-    uint32_t python_record;          /* as a Python thread, the last one; UINT32_MAX: none yet */
-    uint64_t run_ns;                 /* on CPU since it was created, by the kernel's account */
-    uint64_t slices;                 /* times it got a CPU */
-    uint64_t base_ns;                /* run_ns when the recording began; 0 for younger threads */
-    uint64_t charged_ns;             /* part of run_ns that samples have got, base_ns included */
+    bool python;            /* some Python thread state refers to it */
+    bool asleep;            /* was off CPU when run_ns and slices were what they are now */
+    uint32_t record;        /* as a thread that is not Python's; UINT32_MAX: none yet */
+    uint32_t python_record; /* as a Python thread, the last one; UINT32_MAX: none yet */
+    uint64_t run_ns;        /* on CPU since it was created, by the kernel's account */
+    uint64_t slices;        /* times it got a CPU */
+    int32_t cpu;            /* that it was on or waited for when that was last asked; or -1 */
+    uint64_t base_ns;       /* run_ns when the recording began; 0 for younger threads */
+    uint64_t charged_ns;    /* part of run_ns that samples have got, base_ns included */
     uint32_t pending[PENDING_LIMIT]; /* rows that share what is accounted next */
     uint32_t pending_count;
     uint32_t last_cpu_row; /* UINT32_MAX: none yet */
@@ -56,7 +57,7 @@ void tasks_scan(tasks *tasks);
  * `gone`, when the thread has ended. */
 bool task_account(tasks *tasks, task *task);
 
-/* True when the thread is on a CPU or waits for one, at this instant. */
+/* True when the thread is on a CPU or waits for one, at this instant; that is task->cpu then. */
 bool task_on_cpu(tasks *tasks, task *task);
 
 /* CPU time of the whole process, threads that ended included; 0 when unknown. */

@@ -16,6 +16,10 @@
 #define QUIET 2u
 #define QUIET_LIMIT 64u
 
+/* So many reads that were not torn, of a thread that ran, make it one that need not be made to
+ * stand still. */
+#define CALM 8u
+
 typedef struct interpreter {
     uint64_t address;
     int64_t id;
@@ -37,6 +41,7 @@ typedef struct thread {
     uint32_t stack;       /* of the last sample */
     uint32_t same;        /* samples in a row that had this stack */
     uint32_t quiet;       /* so many make it worth asking whether it sleeps */
+    uint32_t calm;        /* reads in a row that were not torn while it ran; see CALM */
     uint64_t looked_ns;   /* when wall time was last given out */
 } thread;
 

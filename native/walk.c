@@ -77,7 +77,7 @@ void walk_free(walk *walk)
     free(walk->last_stacks);
 }
 
-static void forget_prediction(walk *walk)
+void walk_forget(walk *walk)
 {
     ranges_clear(&walk->frames);
     ranges_clear(&walk->codes);
@@ -107,7 +107,7 @@ static int predict(const walker *walker, walk *walk, uint64_t frame, bool innerm
         int result = window_read(walker->source, &window, frame, walker->frame_size, &bytes);
         if (result == ONLOOKER_FAULT ||
             (result == ONLOOKER_OK && !add_frame(walker, walk, frame, innermost && !steps))) {
-            forget_prediction(walk);
+            walk_forget(walk);
             return WALK_TORN;
         }
         if (result != ONLOOKER_OK)
@@ -411,7 +411,7 @@ static int intern(walker *walker, walk *walk, uint64_t generation, uint32_t coun
     if (unconfirmed) {
         for (uint32_t i = 0; i < unconfirmed; i++) {
             if (!codes_want(&walker->codes, walker->unconfirmed[i], &walk->codes)) {
-                forget_prediction(walk);
+                walk_forget(walk);
                 return WALK_TORN;
             }
         }
@@ -466,7 +466,7 @@ int walk_try(walker *walker, walk *walk, bool stopped, uint32_t *stack)
     if (result == ONLOOKER_FAULT) {
         /* What was predicted need not be there any more. */
         bool predicted = walk->frames.count || walk->codes.count;
-        forget_prediction(walk);
+        walk_forget(walk);
         return stopped && predicted ? WALK_AGAIN : WALK_TORN;
     }
     if (result == ONLOOKER_OK)

@@ -84,6 +84,9 @@ void walker_free(walker *walker);
  * memory_readv. */
 int walk_try(walker *walker, walk *walk, bool stopped, uint32_t *stack);
 
+/* Forgets what was learnt from a read that turned out not to count. */
+void walk_forget(walk *walk);
+
 void walk_free(walk *walk);
 
 #endif

@@ -268,6 +268,7 @@ def truth(counters: Counters) -> tuple[tuple[str, int], ...]:
         ("samples", counters.samples),
         ("torn", counters.torn),
         ("retried", counters.retried),
+        ("displaced", counters.displaced),
         ("paused", counters.paused),
         ("late", counters.late),
         ("lost", counters.lost),

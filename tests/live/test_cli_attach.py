@@ -43,7 +43,9 @@ def test_summary_agrees_with_pprof(busy: Target, tmp_path: Path) -> None:
     table = done.stderr.partition("cum%\n")[2].partition("truth:")[0]
     ours = [line.split()[-1] for line in table.splitlines()]
     assert ours[:3] == names[:3]
-    assert re.search(r"truth: samples \d+, torn \d+, retried \d+, paused \d+, late", done.stderr)
+    assert re.search(
+        r"truth: samples \d+, torn \d+, retried \d+, displaced \d+, paused \d+", done.stderr
+    )
 
 
 def test_json_says_what_was_done(busy: Target, tmp_path: Path) -> None:
@@ -64,7 +66,8 @@ def test_json_says_what_was_done(busy: Target, tmp_path: Path) -> None:
     assert summary["cpu_seconds"] > 0
     assert summary["samples"] > 0
     assert set(summary["pauses_us"]) == {"p50", "p99", "max"}
-    assert {"reached_hz", "reused", "torn", "retried", "paused", "late", "lost"} <= set(summary)
+    counters = "reused torn retried displaced paused late lost"
+    assert {"reached_hz", *counters.split()} <= set(summary)
     raw = go_pprof("-raw", "it.pb.gz", cwd=tmp_path)
     counts = re.findall(r"^ +(\d+) +\d+: ", raw, re.MULTILINE)
     assert sum(map(int, counts)) == summary["samples"]

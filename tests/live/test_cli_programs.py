@@ -65,8 +65,8 @@ class Views:
 
 
 def attach(target: Target, interpreter: Interpreter, folder: Path) -> tuple[Views, Views]:
-    """Profiles a process for a second: its CPU and its wall profile."""
-    arguments = ("--seconds", 1, "--rate", 500, "--profile", "cpu,wall", "-o", "it.pb.gz")
+    """Profiles a process for a while: its CPU and its wall profile."""
+    arguments = ("--seconds", 2, "--rate", 500, "--profile", "cpu,wall", "-o", "it.pb.gz")
     summary = onlooker("attach", "--pid", target.pid, *arguments, "--json", cwd=folder).ok().json
     assert summary["samples"] > 0
     cpu, wall = (Views(folder / file, interpreter) for file in summary["files"])
@@ -120,7 +120,10 @@ def test_pytest(interpreter: Interpreter, tmp_path: Path) -> None:
     argv = interpreter.argv(
         *(
             "-c",
-            f"import sys; sys.path.insert(0, {path!r}); import pytest; pytest.main(sys.argv[1:])",
+            (
+                f"import sys; sys.path.insert(0, {path!r}); import pytest\n"
+                "for _ in range(8): pytest.main(sys.argv[1:])"
+            ),
         ),
         *("-q", "-p", "no:cacheprovider", "--doctest-modules"),
         *("--pyargs", "difflib", "statistics", "fractions", "enum"),

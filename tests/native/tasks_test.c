@@ -226,7 +226,7 @@ TEST(few_descriptors_are_no_obstacle)
     tasks_free(&tasks);
 }
 
-static uint64_t own_cpu_ns(void)
+static uint64_t process_cpu_ns(void)
 {
     struct timespec time;
     CHECK(!clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &time));
@@ -237,8 +237,8 @@ TEST(the_process_has_the_time_that_the_kernel_says)
 {
     tasks tasks = open_tasks();
     for (uint32_t i = 0; i < 1000; i++) {
-        uint64_t before = own_cpu_ns(), between = tasks_process_cpu_ns(&tasks);
-        CHECK(before <= between && between <= own_cpu_ns());
+        uint64_t before = process_cpu_ns(), between = tasks_process_cpu_ns(&tasks);
+        CHECK(before <= between && between <= process_cpu_ns());
     }
     tasks_free(&tasks);
 }

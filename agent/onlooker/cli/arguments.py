@@ -202,7 +202,7 @@ def _reading(parser: _Parser) -> None:
         choices=tuple(PAUSES),
         default="auto",
         help="whether a thread may be stopped for some microseconds to read its stack: auto (the"
-        " default; only if it moved while it was read), never, always",
+        " default; only if there is no other way to see its stack as it is), never, always",
     )
     parser.add_argument(
         "--depth",

@@ -82,6 +82,7 @@ class Counters:
     reused: int
     torn: int
     retried: int
+    displaced: int
     paused: int
     lost: int
     first_sample_ns: int

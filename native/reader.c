@@ -1,0 +1,172 @@
+#include "reader.h"
+
+#include <time.h>
+
+/* How many reads of one stack may be torn, and how many may only complete the prediction. */
+typedef struct patience {
+    uint32_t torn, predictions;
+} patience;
+
+/* With a thread that stands still, or is believed to. */
+static const patience STILL = {1, 64};
+/* With one that runs: many predictions that fall short are as good as a torn read. */
+static const patience RUNNING = {1, 4};
+
+/* Times that a thread is made to stand still for one sample: between two of them it may have gone
+ * to sleep, or have been between two frames, from where it is given time to move on. */
+#define ROUNDS 8u
+#define MOVE_ON_NS 50000u
+#define MOVE_ON_LIMIT_NS 10000000u
+
+/* Reads until it succeeds. WALK_TORN: out of patience. */
+static int walk_repeatedly(reader *reader, walk *walk, patience patience, uint32_t *stack,
+                           bool *retried)
+{
+    while (patience.torn && patience.predictions) {
+        int result = walk_try(reader->walker, walk, reader->still, stack);
+        if (result == WALK_TORN) {
+            reader->counters->torn++;
+            patience.torn--;
+        } else if (result == WALK_AGAIN) {
+            patience.predictions--;
+        } else {
+            return result;
+        }
+        *retried = true;
+    }
+    return WALK_TORN;
+}
+
+/* The whole stack of an OS thread; *RECORD is that of the thread state on top. */
+static int read_stack(reader *reader, thread *thread, patience patience, uint32_t *stack,
+                      uint32_t *record, bool *retried)
+{
+    uint32_t base = STACK_EMPTY;
+    *record = thread->record;
+    if (thread->outer) {
+        int result = read_stack(reader, thread->outer, patience, &base, record, retried);
+        if (result != ONLOOKER_OK)
+            return result;
+    }
+    *stack = base;
+    int result = walk_repeatedly(reader, &thread->walk, patience, stack, retried);
+    if (*stack != base)
+        *record = thread->record;
+    return result;
+}
+
+/* What we take from the target is time on its CPU: from here to reader_let_go. */
+static void intrude(reader *reader)
+{
+    if (!reader->intruding_since)
+        reader->intruding_since = own_cpu_ns();
+}
+
+void reader_let_go(reader *reader)
+{
+    displace_end(&reader->displacement);
+    reader->intruded_ns = reader->intruding_since ? own_cpu_ns() - reader->intruding_since : 0;
+    reader->intruding_since = 0;
+}
+
+static int read_paused(reader *reader, thread *thread, uint32_t *stack, uint32_t *record,
+                       bool *retried)
+{
+    intrude(reader);
+    int error = pause_begin(&reader->stop, thread->task->tid);
+    if (error) {
+        reader->counters->pause_errno = error;
+        return WALK_TORN;
+    }
+    reader->still = true;
+    int result = read_stack(reader, thread, STILL, stack, record, retried);
+    reader->still = false;
+    uint64_t length_ns = pause_end(&reader->stop);
+    reader->pauses_ns[reader->counters->paused++ % PAUSES_KEPT] =
+        length_ns < UINT32_MAX ? (uint32_t)length_ns : UINT32_MAX;
+    return result;
+}
+
+/* *POSSIBLE: false if the thread runs and can't be displaced. */
+static int read_displaced(reader *reader, thread *thread, uint32_t *stack, uint32_t *record,
+                          bool *retried, bool *possible)
+{
+    enum displaced displaced = displace_begin(&reader->displacement, reader->tasks, thread->task);
+    *possible = displaced != DISPLACED_NOT;
+    intrude(reader);
+    switch (displaced) {
+    case DISPLACED_ASLEEP:
+        thread->task->asleep = true;
+        return read_stack(reader, thread, STILL, stack, record, retried);
+    case DISPLACED_NOT:
+        return WALK_TORN;
+    case DISPLACED:
+        break;
+    }
+    reader->still = true;
+    int result = read_stack(reader, thread, STILL, stack, record, retried);
+    reader->still = false;
+    if (!displace_held(&reader->displacement, reader->tasks, thread->task)) {
+        for (struct thread *state = thread; state; state = state->outer)
+            walk_forget(&state->walk);
+        return WALK_TORN;
+    }
+    reader->counters->displaced += result == ONLOOKER_OK;
+    return result;
+}
+
+/* Whether the thread calls and returns so much that reads of it are torn. It is found out by reads
+ * that don't count, while the thread can run beside us. */
+static bool is_restless(reader *reader, thread *thread)
+{
+    if (thread->calm < CALM && !reader->displacement.bound && thread->task->cpu != sched_getcpu()) {
+        uint32_t stack = STACK_EMPTY;
+        bool retried;
+        int result = walk_repeatedly(reader, &thread->walk, RUNNING, &stack, &retried);
+        thread->calm = result == ONLOOKER_OK ? thread->calm + 1 : 0;
+    }
+    return thread->calm < CALM;
+}
+
+/* Waits until the thread has run. */
+static void let_move_on(reader *reader, task *task)
+{
+    uint64_t slices = task->slices, run_ns = task->run_ns;
+    for (uint64_t waited_ns = 0; waited_ns < MOVE_ON_LIMIT_NS; waited_ns += MOVE_ON_NS) {
+        nanosleep(&(struct timespec){.tv_nsec = MOVE_ON_NS}, NULL);
+        if (!task_account(reader->tasks, task) || task->slices != slices || task->run_ns != run_ns)
+            break;
+    }
+}
+
+int read_thread(reader *reader, thread *thread, uint32_t *stack, uint32_t *record, bool *retried)
+{
+    int32_t pause = reader->pause;
+    task *task = thread->task;
+    if (!task || task->gone)
+        return read_stack(reader, thread, STILL, stack, record, retried);
+    bool asleep = task->asleep && task_account(reader->tasks, task) && task->asleep;
+    if (asleep || (pause != ONLOOKER_PAUSE_ALWAYS && !is_restless(reader, thread))) {
+        int result = read_stack(reader, thread, asleep ? STILL : RUNNING, stack, record, retried);
+        if (result != WALK_TORN)
+            return result;
+        thread->calm = 0;
+    }
+    for (uint32_t round = 0; round < ROUNDS; round++) {
+        int result = WALK_TORN;
+        bool displaceable = false;
+        if (pause != ONLOOKER_PAUSE_ALWAYS)
+            result = read_displaced(reader, thread, stack, record, retried, &displaceable);
+        /* A thread that sleeps is not stopped: its system call might return EINTR. It does not
+         * need it either, for its stack does not move. */
+        if (!displaceable && !task_on_cpu(reader->tasks, task))
+            result = read_stack(reader, thread, STILL, stack, record, retried);
+        else if (!displaceable && pause != ONLOOKER_PAUSE_NEVER)
+            result = read_paused(reader, thread, stack, record, retried);
+        if (result != WALK_TORN)
+            return result;
+        *retried = true;
+        let_move_on(reader, task);
+    }
+    return read_stack(reader, thread, STILL, stack, record, retried);
+}

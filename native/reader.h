@@ -1,0 +1,41 @@
+/* reader.h: reads the whole stack of a thread, in the way that tells the truth about it.
+ *
+ * Which way that is must not depend on what the thread is doing at this very moment: reads that are
+ * repeated until one succeeds find all threads where they stand still, in calls of C functions, and
+ * so do stops that only follow a torn read. So a thread whose reads have been torn is made to stand
+ * still before it is read, wherever it is: displaced if its CPU is ours to use, else stopped. */
+#ifndef ONLOOKER_READER_H
+#define ONLOOKER_READER_H
+
+#include "displace.h"
+#include "pause.h"
+#include "recorder.h"
+#include "tasks.h"
+#include "threads.h"
+#include "walk.h"
+
+#define PAUSES_KEPT 65536u
+
+typedef struct reader {
+    walker *walker;
+    tasks *tasks;
+    counters *counters;
+    int32_t pause; /* ONLOOKER_PAUSE_... */
+    thread_stop stop;
+    displacement displacement;
+    bool still;               /* the thread that is being read stands still */
+    uint64_t intruding_since; /* our CPU time when a thread was made to stand still; 0: none was */
+    uint64_t intruded_ns;     /* CPU time that this took, up to the last reader_let_go */
+    uint32_t *pauses_ns;      /* a ring of PAUSES_KEPT */
+} reader;
+
+/* Reads the stack of THREAD and of the outer thread states of the same OS thread. *RECORD is that
+ * of the thread state on top, *RETRIED whether it took more than one read. The task is `asleep`
+ * afterwards if it went to sleep before it was read. ONLOOKER_OK, WALK_TORN when no read was
+ * consistent, or as memory_readv. */
+int read_thread(reader *reader, thread *thread, uint32_t *stack, uint32_t *record, bool *retried);
+
+/* Call after every tick: leaves the CPU of the threads that were read. */
+void reader_let_go(reader *reader);
+
+#endif
