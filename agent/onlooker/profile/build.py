@@ -56,7 +56,7 @@ def build(
         period_type=kind.period_type,
         period=kind.period(recording.rate_hz),
         time_ns=recording.time_ns,
-        duration_ns=recording.duration_ns,
+        duration_ns=recording.duration_ns if kind.timed else 0,
         samples=_samples(kind, rows, _cut(stacks, all_frames), _labels(threads)),
         comments=recording.comments,
         mapping=recording.mapping,

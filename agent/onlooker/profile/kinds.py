@@ -28,13 +28,22 @@ class Kind:
     values: Callable[[Row], tuple[int, ...]]
     period_type: ValueType
     default_sample_type: str = ""
+    fixed_period: int = 0
+    """The period where a sample stands for no time; 0: the rate's."""
+    instant: bool = False
+    """A picture of one moment: it is taken, not recorded."""
+
+    @property
+    def timed(self) -> bool:
+        """Whether a profile says how long it took. Go's tell of cpu and wall time only."""
+        return not self.fixed_period
 
     def takes(self, row: Row) -> bool:
         return row.facts & self.wanted == self.wanted
 
     def period(self, rate_hz: float) -> int:
         """Return what one sample stands for, in units of ``period_type``."""
-        return round(NANOSECONDS_PER_SECOND / rate_hz)
+        return self.fixed_period or round(NANOSECONDS_PER_SECOND / rate_hz)
 
 
 SAMPLES: Final = ValueType("samples", "count")
