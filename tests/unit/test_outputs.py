@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from google.protobuf import text_format
 from onlooker import outputs
-from onlooker.outputs import pprof_message
+from onlooker.outputs import addresses, pprof_message
 from onlooker.outputs import profile_pb2 as pb
 from onlooker.profile.model import Function, Location, Profile, Sample
 
@@ -50,7 +50,8 @@ def test_golden(name: str, update: bool) -> None:
 
 def test_every_format_is_found_and_complete() -> None:
     files = {path.stem for path in Path(outputs.__file__).parent.glob("*.py")}
-    assert set(outputs.names()) == files - {"__init__", "files", "pprof_message", "profile_pb2"}
+    others = {"__init__", "addresses", "files", "pprof_message", "profile_pb2"}
+    assert set(outputs.names()) == files - others
     for name in outputs.names():
         found = outputs.load(name)
         assert name == found.NAME
@@ -180,11 +181,11 @@ def test_addresses_do_not_depend_on_the_other_samples(profile: Profile) -> None:
 
 
 def test_colliding_addresses_are_still_unique(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(pprof_message, "MEMORY_LIMIT", pprof_message.MEMORY_START + 64)
+    monkeypatch.setattr(addresses, "MEMORY_LIMIT", addresses.MEMORY_START + 64)
     function = profiles.function("app.f")
     samples = [profiles.sample(Location(function, line)) for line in range(64)]
-    addresses = {entry.address for entry in decoded(profiles.cpu_profile(samples)).location}
-    assert addresses == set(range(pprof_message.MEMORY_START, pprof_message.MEMORY_LIMIT))
+    found = {entry.address for entry in decoded(profiles.cpu_profile(samples)).location}
+    assert found == set(range(addresses.MEMORY_START, addresses.MEMORY_LIMIT))
 
 
 def test_batches_join(monkeypatch: pytest.MonkeyPatch) -> None:

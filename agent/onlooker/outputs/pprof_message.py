@@ -9,17 +9,11 @@ from __future__ import annotations
 
 import gzip
 import re
-from hashlib import blake2b
 from typing import Final
 
 from onlooker.outputs import profile_pb2 as pb
+from onlooker.outputs.addresses import MEMORY_LIMIT, MEMORY_START, Addresses
 from onlooker.profile.model import Function, Labels, Location, Mapping, Profile, ValueType
-
-# The locations' synthetic addresses fill what is the user half of an x86-64 address space: rarely
-# does a hash collide, and JavaScript viewers hold every address exactly. The range is
-# always the same, so that tools recognise it as one mapping when they merge or compare files.
-MEMORY_START: Final = 0x1000
-MEMORY_LIMIT: Final = 1 << 47
 
 MAPPING_ID: Final = 1
 SAMPLES_PER_BATCH: Final = 500
@@ -35,7 +29,7 @@ class Encoder:
         self._strings: dict[str, int] = {"": 0}
         self._functions: dict[Function, int] = {}
         self._locations: dict[int, int] = {}  # by function and line: there may be very many
-        self._addresses: set[int] = set()
+        self._addresses = Addresses()
         self._labels: dict[Labels, list[pb.Label]] = {}
 
     def write(self, profile: Profile) -> None:
@@ -98,7 +92,7 @@ class Encoder:
         if number is None:
             number = self._locations[key] = len(self._locations) + 1
             added = self._batch.location.add(
-                id=number, mapping_id=MAPPING_ID, address=self._address(location)
+                id=number, mapping_id=MAPPING_ID, address=self._addresses.new(location)
             )
             added.line.add(function_id=function_id, line=line)
         return number
@@ -113,22 +107,6 @@ class Encoder:
             start_line=function.start_line,
         )
         return number
-
-    def _address(self, location: Location) -> int:
-        """Return an address that no other location has.
-
-        It depends on nothing but the location (unless two hashes collide), so that it is the same
-        in every file: Alloy and Datadog tell two stacks apart by their addresses alone.
-        """
-        (name, system_name, filename, start_line), line = location
-        text = f"{filename}\0{name}\0{system_name}\0{start_line}\0{line}"
-        digest = blake2b(text.encode("utf-8", "surrogatepass"), digest_size=8).digest()
-        size = MEMORY_LIMIT - MEMORY_START
-        offset = int.from_bytes(digest, "little") % size
-        while offset in self._addresses:
-            offset = (offset + 1) % size
-        self._addresses.add(offset)
-        return MEMORY_START + offset
 
     def _add_labels(self, labels: Labels) -> list[pb.Label]:
         encoded = self._labels[labels] = []
