@@ -8,6 +8,9 @@
 #define THREAD_LIMIT 32768u
 #define THREAD_SIZE_LIMIT 2048u
 
+/* Thread states that are read as one OS thread's stack, one inside of the other. */
+#define OUTER_LIMIT 1024u
+
 /* Threads that get a record of their own; a program that starts threads all the time must not make
  * us grow without end. */
 #define RECORD_LIMIT (1u << 16)
@@ -210,33 +213,32 @@ static void forget(threads *threads, thread *thread)
 }
 
 /* A thread that runs in several interpreters has a state in each; the newest interpreter's calls
- * stand on those of the one it was entered from. */
+ * stand on those of the one it was entered from. States beyond OUTER_LIMIT begin a stack of their
+ * own. */
 static void link_same_os_threads(threads *threads)
 {
     for (uint32_t i = 0; i < threads->count; i++) {
         threads->items[i]->outer = NULL;
         threads->items[i]->inner = false;
+        threads->items[i]->level = 0;
     }
     if (threads->interpreter_count < 2)
         return;
-    map by_tid = {0};
+    map outermost = {0}; /* so far, by the kernel's id */
     for (uint32_t i = 0; i < threads->count; i++) {
         thread *thread = threads->items[i];
-        uint32_t innermost;
         if (!thread->task)
             continue;
-        innermost = map_get(&by_tid, (uint32_t)thread->task->tid);
-        if (innermost != MAP_ABSENT) {
-            struct thread *last = threads->items[innermost];
-            while (last->outer)
-                last = last->outer;
-            last->outer = thread;
+        uint32_t last = map_get(&outermost, (uint32_t)thread->task->tid);
+        if (last != MAP_ABSENT && threads->items[last]->level + 1 < OUTER_LIMIT) {
+            threads->items[last]->outer = thread;
+            thread->level = threads->items[last]->level + 1;
             thread->inner = true;
-        } else if (!map_set(&by_tid, (uint32_t)thread->task->tid, i)) {
-            break;
         }
+        if (!map_set(&outermost, (uint32_t)thread->task->tid, i))
+            break;
     }
-    map_free(&by_tid);
+    map_free(&outermost);
 }
 
 int threads_refresh(threads *threads, uint64_t now_ns)

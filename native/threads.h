@@ -36,6 +36,7 @@ typedef struct thread {
     task *task;           /* NULL: a recording, or a thread that the kernel does not know */
     struct thread *outer; /* the same OS thread's state in the interpreter it came from */
     bool inner;           /* some other thread's `outer`: sampled with that one */
+    uint32_t level;       /* how many steps of `outer` lead here */
     bool seen;            /* by the refresh that is under way */
     bool settled;         /* `stack` is what it has been asleep with */
     uint32_t stack;       /* of the last sample */
