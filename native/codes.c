@@ -7,6 +7,7 @@
 #define TEXT_LIMIT (1u << 16)      /* code points of a name */
 #define LINETABLE_LIMIT (1u << 26) /* bytes */
 #define CODE_LIMIT (1u << 17)      /* texts kept; more are one pseudo-frame */
+#define KEPT_LIMIT (1u << 26)      /* bytes of texts not released; one alone may have more */
 #define IDENTITY_LIMIT (1u << 16)  /* addresses known at a time */
 #define HEAD_LIMIT 512u
 
@@ -241,6 +242,7 @@ static int read_bytes(const layout *layout, memory *source, uint64_t address, va
 /* Owner of a learnt text until it is stored. */
 typedef struct draft {
     unsigned char *bytes;
+    uint64_t size;
     code_text text;
     uint64_t hash;
 } draft;
@@ -272,6 +274,8 @@ static int read_text(const codes *codes, memory *source, identity *new, draft *o
         return result;
     size_t name_size = name.length * name.kind, filename_size = filename.length * filename.kind;
     size_t size = name_size + filename_size + linetable.length;
+    if (codes->kept_size && codes->kept_size + size > KEPT_LIMIT)
+        return ONLOOKER_FAULT;
     unsigned char *bytes = malloc(size + 1);
     if (!bytes)
         return ONLOOKER_NO_MEMORY;
@@ -283,6 +287,7 @@ static int read_text(const codes *codes, memory *source, identity *new, draft *o
         return result;
     }
     *out = (draft){.bytes = bytes,
+                   .size = size,
                    .text = {.name = text_of(&name, bytes),
                             .filename = text_of(&filename, filename_bytes),
                             .linetable = table,
@@ -328,7 +333,8 @@ static void store(codes *codes, const draft *draft, uint32_t *code)
         *code = ONLOOKER_CODE_OVERFLOW;
         return;
     }
-    codes->entries[codes->entry_count] = (code_entry){draft->bytes, draft->text};
+    codes->entries[codes->entry_count] = (code_entry){draft->bytes, draft->size, draft->text};
+    codes->kept_size += draft->size;
     *code = codes->entry_count++;
 }
 
@@ -375,7 +381,9 @@ void codes_release(codes *codes, uint32_t below)
 {
     for (uint32_t i = 0; i < below && i < codes->entry_count; i++) {
         free(codes->entries[i].bytes);
+        codes->kept_size -= codes->entries[i].size;
         codes->entries[i].bytes = NULL;
+        codes->entries[i].size = 0;
     }
 }
 

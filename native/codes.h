@@ -27,6 +27,7 @@ typedef struct identity {
 
 typedef struct code_entry {
     unsigned char *bytes; /* name, filename, line table; NULL when released */
+    uint64_t size;        /* of them */
     code_text text;
 } code_entry;
 
@@ -39,7 +40,8 @@ typedef struct codes {
     map by_address; /* -> identities */
     code_entry *entries;
     uint32_t entry_count, entry_capacity;
-    map by_content; /* hash of the text -> entries */
+    map by_content;     /* hash of the text -> entries */
+    uint64_t kept_size; /* bytes of all texts that are not released */
 } codes;
 
 /* Answers of codes_check. */
@@ -61,7 +63,8 @@ enum codes_answer codes_check(codes *codes, uint64_t address, uint64_t generatio
 bool codes_want(const codes *codes, uint64_t address, ranges *checked);
 
 /* Reads the text of the code object at ADDRESS. It counts only once codes_check confirms it.
- * ONLOOKER_OK; ONLOOKER_FAULT when this is no code object; or as memory_readv. */
+ * ONLOOKER_OK; ONLOOKER_FAULT when this is no code object, or when there is no room for its text
+ * until others are released; or as memory_readv. */
 int codes_learn(codes *codes, memory *source, uint64_t address);
 
 bool codes_text(const codes *codes, uint32_t index, code_text *out);

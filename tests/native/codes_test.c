@@ -408,6 +408,49 @@ TEST(equal_text_is_one_code_and_released_text_is_not_asked_for_again)
     codes_free(&codes);
 }
 
+TEST(text_that_nobody_takes_away_is_kept_only_so_far)
+{
+    enum { TABLE = 20 << 20, CODES = 6, FIT = 3 };
+    uint64_t count = 2 + TABLE / PAGE_SIZE + 1;
+    unsigned char *content = calloc(count, PAGE_SIZE);
+    uint64_t *addresses = calloc(count, sizeof *addresses);
+    CHECK(content && addresses);
+    put_ordinary_code();
+    put(CODE + CODE_LINETABLE, BASE + 2 * PAGE_SIZE, 8);
+    for (uint64_t i = 0; i < count; i++)
+        addresses[i] = BASE + i * PAGE_SIZE;
+    memcpy(content, arena, 2 * PAGE_SIZE);
+    for (uint32_t i = 0; i < CODES; i++) {
+        unsigned char *code = content + 1024 + (size_t)i * CODE_SIZE;
+        memcpy(code, arena + (CODE - BASE), CODE_SIZE);
+        memcpy(code + CODE_FIRSTLINENO, &i, sizeof i);
+    }
+    uint64_t size = TABLE;
+    memcpy(content + 2 * PAGE_SIZE + SIZE, &size, sizeof size);
+    memory *source = memory_open_recording(addresses, content, count);
+    CHECK(source);
+    layout layout = make_layout(true);
+    codes codes = make_codes(&layout);
+    uint32_t learnt = 0;
+    for (uint32_t rounds = 1; learnt < CODES; rounds++) {
+        uint32_t before = learnt, code = 0;
+        while (learnt < CODES && code != NOT_LEARNT) {
+            code = identify_at(&codes, source, BASE + 1024 + learnt * CODE_SIZE, 0);
+            CHECK(code == NOT_LEARNT || codes.entries[code].text.firstlineno == (int)learnt);
+            learnt += code != NOT_LEARNT;
+        }
+        CHECK_EQUAL(learnt - before, FIT);
+        CHECK(codes.kept_size <= 1 << 26);
+        codes_release(&codes, codes.entry_count);
+        CHECK_EQUAL(codes.kept_size, 0);
+        CHECK(rounds < CODES);
+    }
+    memory_close(source);
+    free(content);
+    free(addresses);
+    codes_free(&codes);
+}
+
 TEST(more_code_objects_than_there_is_room_for)
 {
     enum { CODES = 140000, EACH = CODE_SIZE };
