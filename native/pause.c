@@ -10,6 +10,7 @@
 /* A running thread stops within microseconds, one that waits for a CPU when it gets one. */
 #define STOP_DEADLINE_NS 200000000u
 #define SPIN_NS 100000u
+#define NAP_LIMIT_NS 500000u
 
 /* Looks whether the thread has stopped: 0, EAGAIN (not yet) or ESRCH (it ended). */
 static int poll_stop(thread_stop *stop)
@@ -42,7 +43,8 @@ static void let_go(thread_stop *stop)
     stop->stopped = false;
 }
 
-/* A thread that did not stop in time cannot be let go before it does. */
+/* The kernel has no way to take back the wish that a thread stop: one that did not stop in time
+ * cannot be let go before it does. It misses nothing until then, for it has no CPU. */
 static bool still_waiting(thread_stop *stop)
 {
     if (!stop->tid)
@@ -55,12 +57,13 @@ static bool still_waiting(thread_stop *stop)
     return stop->tid != 0;
 }
 
-static void wait_a_little(uint64_t waited_ns)
+/* The longer it has taken, the less does a little more matter. False: a signal came. */
+static bool wait_a_little(uint64_t waited_ns)
 {
     if (waited_ns < SPIN_NS)
-        sched_yield();
-    else
-        nanosleep(&(struct timespec){.tv_nsec = 20000}, NULL);
+        return !sched_yield();
+    uint64_t nap_ns = waited_ns / 8 < NAP_LIMIT_NS ? waited_ns / 8 : NAP_LIMIT_NS;
+    return !nanosleep(&(struct timespec){.tv_nsec = (long)nap_ns}, NULL);
 }
 
 int pause_begin(thread_stop *stop, int32_t tid)
@@ -100,11 +103,14 @@ uint64_t pause_end(thread_stop *stop)
     return length_ns;
 }
 
+void pause_settle(thread_stop *stop, uint64_t until_ns)
+{
+    uint64_t start_ns = stop->tid ? monotonic_ns() : 0, now_ns = start_ns;
+    while (still_waiting(stop) && now_ns < until_ns && wait_a_little(now_ns - start_ns))
+        now_ns = monotonic_ns();
+}
+
 void pause_finish(thread_stop *stop)
 {
-    uint64_t start_ns = monotonic_ns(), waited_ns = 0;
-    while (waited_ns < STOP_DEADLINE_NS && still_waiting(stop)) {
-        wait_a_little(waited_ns);
-        waited_ns = monotonic_ns() - start_ns;
-    }
+    pause_settle(stop, monotonic_ns() + STOP_DEADLINE_NS);
 }

@@ -25,6 +25,11 @@ int pause_begin(thread_stop *stop, int32_t tid);
  */
 uint64_t pause_end(thread_stop *stop);
 
+/* Lets go of a thread that stops later than pause_begin waited for it, as soon as it does. Returns
+ * then, at UNTIL_NS (CLOCK_MONOTONIC) or when a signal comes; at once if there is no such thread.
+ * Call it whenever there is nothing else to do: nobody else lets go of the thread. */
+void pause_settle(thread_stop *stop, uint64_t until_ns);
+
 /* Call after the last stop: waits a moment for a thread that did not stop in time, or that was
  * killed while it was stopped, to let go of it. (The kernel does so when this process ends.) */
 void pause_finish(thread_stop *stop);

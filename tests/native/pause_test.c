@@ -400,6 +400,7 @@ static void run_vforker(void)
         while (target->second_ends) {
             pid_t child = vfork();
             if (!child) {
+                prctl(PR_SET_PDEATHSIG, SIGKILL);
                 target->counts[1]++;
                 while (target->second_ends)
                     ;
@@ -410,15 +411,23 @@ static void run_vforker(void)
     }
 }
 
+/* Lets the target have a child until second_ends is 0 again. */
+static void begin_vfork(void)
+{
+    uint64_t from = target->counts[1];
+    target->second_ends = 1;
+    while (target->counts[1] == from)
+        sched_yield();
+}
+
 TEST(a_thread_that_does_not_stop_is_let_go_later)
 {
     target = make_shared();
-    target->second_ends = 1;
     pid_t pid = fork();
     CHECK(pid >= 0);
     if (!pid)
         run_vforker();
-    await_count(1);
+    begin_vfork();
     thread_stop stop = make_stop(true);
     CHECK_EQUAL(pause_begin(&stop, pid), ETIMEDOUT);
     CHECK(!stop.stopped);
@@ -428,9 +437,21 @@ TEST(a_thread_that_does_not_stop_is_let_go_later)
     pause_end(&stop);
     check_status(pid, "TracerPid", "0");
     await_count(0);
+    /* As soon as it stops, for whoever has time to wait, and not later than they have it. */
+    begin_vfork();
+    CHECK_EQUAL(pause_begin(&stop, pid), ETIMEDOUT);
+    uint64_t until_ns = monotonic_ns() + 5000000;
+    pause_settle(&stop, until_ns);
+    CHECK(monotonic_ns() >= until_ns && stop.tid == pid);
+    pause_settle(&stop, 0);
+    CHECK_EQUAL(stop.tid, pid);
+    target->second_ends = 0;
+    pause_settle(&stop, UINT64_MAX);
+    check_status(pid, "TracerPid", "0");
+    await_count(0);
+    pause_settle(&stop, UINT64_MAX); /* there is nothing to wait for */
     /* Also when nobody wants to stop a thread any more. */
-    target->second_ends = 1;
-    await_count(1);
+    begin_vfork();
     CHECK_EQUAL(pause_begin(&stop, pid), ETIMEDOUT);
     target->second_ends = 0;
     pause_finish(&stop);
