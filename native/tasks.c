@@ -123,6 +123,17 @@ bool task_on_cpu(tasks *tasks, task *task)
     return true;
 }
 
+static void index_anew(tasks *tasks)
+{
+    map_clear(&tasks->by_tid);
+    map_clear(&tasks->by_target_tid);
+    for (uint32_t i = 0; i < tasks->count; i++) {
+        /* Cannot fail: the maps had room for more. */
+        map_set(&tasks->by_tid, (uint32_t)tasks->items[i]->tid, i);
+        map_set(&tasks->by_target_tid, (uint32_t)tasks->items[i]->target_tid, i);
+    }
+}
+
 static task *add(tasks *tasks, int32_t tid)
 {
     uint32_t index = tasks->count;
@@ -144,6 +155,7 @@ static task *add(tasks *tasks, int32_t tid)
                   .seen = tasks->scan};
     if (!task_account(tasks, new) || !map_set(&tasks->by_tid, (uint32_t)tid, index) ||
         !map_set(&tasks->by_target_tid, (uint32_t)new->target_tid, index)) {
+        index_anew(tasks); /* one of the maps may have it */
         close_files(new);
         free(new);
         return NULL;
@@ -189,13 +201,7 @@ static void forget_ended(tasks *tasks)
     if (kept == tasks->count)
         return;
     tasks->count = kept;
-    map_clear(&tasks->by_tid);
-    map_clear(&tasks->by_target_tid);
-    for (uint32_t i = 0; i < kept; i++) {
-        /* Cannot fail: the maps had room for more. */
-        map_set(&tasks->by_tid, (uint32_t)tasks->items[i]->tid, i);
-        map_set(&tasks->by_target_tid, (uint32_t)tasks->items[i]->target_tid, i);
-    }
+    index_anew(tasks);
 }
 
 void tasks_scan(tasks *tasks)

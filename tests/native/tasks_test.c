@@ -198,6 +198,42 @@ TEST(a_thread_younger_than_the_recording_owes_all_its_time)
     tasks_free(&tasks);
 }
 
+/* The allocations of a map that fail, so many of them from now on; see test_units.py. */
+static uint32_t good_allocations = UINT32_MAX;
+
+void *__real_malloc(size_t size);
+void *__wrap_malloc(size_t size);
+
+void *__wrap_malloc(size_t size)
+{
+    return good_allocations && good_allocations-- ? __real_malloc(size) : NULL;
+}
+
+TEST(a_thread_that_found_no_room_left_no_trace)
+{
+    worker first = {0}, second = {0};
+    start(&first);
+    start(&second);
+    /* Two allocations for each of the two maps. */
+    for (uint32_t allocations = 0; allocations < 4; allocations++) {
+        tasks tasks = open_tasks();
+        good_allocations = allocations;
+        CHECK(!tasks_find(&tasks, first.tid));
+        good_allocations = UINT32_MAX;
+        CHECK_EQUAL(tasks.count, 0);
+        /* What the other thread finds is not taken for the one that there was no room for. */
+        task *other = tasks_find(&tasks, second.tid);
+        CHECK(other && other->tid == second.tid);
+        tasks_scan(&tasks);
+        CHECK_EQUAL(tasks.count, 3);
+        task *again = tasks_find(&tasks, first.tid);
+        CHECK(again && again->tid == first.tid);
+        tasks_free(&tasks);
+    }
+    end(&first);
+    end(&second);
+}
+
 TEST(few_descriptors_are_no_obstacle)
 {
     enum { WORKERS = 30, DESCRIPTORS = 180 };

@@ -6,6 +6,9 @@ import pytest
 
 from tests.native.programs import HERE, Programs, run_program
 
+#: What a test program has to say when its functions of the C library take others' place.
+LINK = {"tasks_test.c": ["-Wl,--wrap=malloc"]}
+
 
 def unit_tests() -> list[tuple[str, str]]:
     """Each test program's source, and the name of each of its tests."""
@@ -18,4 +21,4 @@ def unit_tests() -> list[tuple[str, str]]:
 
 @pytest.mark.parametrize(("source", "test"), unit_tests())
 def test_unit(programs: Programs, source: str, test: str) -> None:
-    run_program(programs.build(source), test)
+    run_program(programs.build(source, link=LINK.get(source, ())), test)
