@@ -20,6 +20,7 @@ _ALL_BELOW = {
     "observe",
     "profile",
     "outputs",
+    "profiles",
     "target",
 }
 
@@ -33,7 +34,11 @@ MAY_IMPORT = {
     "profile": set[str](),
     "outputs": {"version", "errors", "profile"},
     "observe": {"errors", "permission", "memory", "runtime", "profile", "_native"},
-    "target": {"version", "errors", "permission", "memory", "runtime", "observe", "profile"},
+    "profiles": {"errors", "profile", "outputs"},
+    "target": {
+        *("version", "errors", "permission", "memory", "runtime", "observe", "profile"),
+        "profiles",
+    },
     "__init__": {"version", "errors", "profile", "outputs", "target"},
     "cli": {"", *_ALL_BELOW},
     "server": {"", *_ALL_BELOW},

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import shlex
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property, partial
-from typing import Final
+from typing import IO, TYPE_CHECKING, Final
 
 from onlooker.errors import TargetGone, UsageError
 from onlooker.observe import recorder as native
@@ -21,6 +22,9 @@ from onlooker.profile.rows import Row, Thread
 from onlooker.runtime.locate import Runtime, locate
 from onlooker.runtime.version import version_text
 from onlooker.version import VERSION
+
+if TYPE_CHECKING:
+    from onlooker.profiles import CustomProfile, NamedProfile, Profiles
 
 DEFAULT_RATE_HZ: Final = 100.0
 DEFAULT_DEPTH: Final = 512
@@ -117,10 +121,16 @@ class Target:
 
     def __init__(self, pid: int) -> None:
         self.runtime: Runtime = locate(pid)
+        self._lock = threading.Lock()
+        self._profiles: Profiles | None = None
 
     def close(self) -> None:
-        """Let go of the process's memory."""
-        self.runtime.memory.close()
+        """Let go of the process's memory, after writing the CPU profile in the making, if any."""
+        try:
+            if self._profiles:
+                self.stop_cpu_profile()
+        finally:
+            self.runtime.memory.close()
 
     def __enter__(self) -> Target:
         return self
@@ -241,6 +251,53 @@ class Target:
                     found.append(ThreadStack(threads[index], (), False, False, read=False))
             return found
 
+    def profiles(self) -> list[NamedProfile]:
+        """Every profile that can be had at any time, by name, and those made by new_profile."""
+        return self._named.all()
+
+    def lookup(self, name: str) -> NamedProfile | None:
+        """The one of these with this name, if there is one."""
+        return self._named.lookup(name)
+
+    def new_profile(self, name: str) -> CustomProfile:
+        """Make a profile of one's own. Raises UsageError for a name that is empty or taken."""
+        return self._named.new(name)
+
+    def start_cpu_profile(self, file: IO[bytes], rate_hz: float = DEFAULT_RATE_HZ) -> None:
+        """Begin a CPU profile that stop_cpu_profile writes to the binary file.
+
+        Raises UsageError if there is one in the making, and otherwise what ``record`` raises.
+        """
+        self._named.cpu.start(file, rate_hz)
+
+    def stop_cpu_profile(self) -> None:
+        """End and write the CPU profile; if there is none, do nothing.
+
+        Raises what ``record`` and writing to the file raise.
+        """
+        self._named.cpu.stop()
+
+    @property
+    def _named(self) -> Profiles:
+        from onlooker import profiles  # not before it is needed, as a recording would wait for it
+
+        with self._lock:
+            if self._profiles is None:
+                self._profiles = profiles.Profiles((), self._describe, self._record_cpu)
+            return self._profiles
+
+    def _record_cpu(self, rate_hz: float, stop: Callable[[], bool]) -> Profile:
+        return self.record(["cpu"], rate_hz=rate_hz, stop=stop).profile("cpu")
+
+    def _describe(self) -> tuple[Mapping, str]:
+        return Mapping(self.runtime.image_path, self.runtime.build_id), self._target_comment()
+
+    def _target_comment(self) -> str:
+        identity = self.runtime.identity
+        started = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(identity.start_time_ns / 1e9))
+        target = f"{identity.program}, pid {identity.pid}, started {started}, Python {self.version}"
+        return f"target: {target} ({identity.executable}): {shlex.join(identity.argv)}"
+
     def _comments(
         self,
         kinds: Sequence[Kind],
@@ -250,13 +307,10 @@ class Target:
         counters: Counters,
         end: str,
     ) -> tuple[str, ...]:
-        identity = self.runtime.identity
-        started = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(identity.start_time_ns / 1e9))
-        target = f"{identity.program}, pid {identity.pid}, started {started}, Python {self.version}"
         names = ",".join(kind.name for kind in kinds)
         return (
             f"onlooker {VERSION}: {shlex.join(sys.argv)}",
-            f"target: {target} ({identity.executable}): {shlex.join(identity.argv)}",
+            self._target_comment(),
             f"recorded: {names} at {rate_hz:g} Hz, pause {pause}, depth {depth}; ended: {end}",
             "truth: " + ", ".join(f"{name} {value}" for name, value in truth(counters)),
         )
