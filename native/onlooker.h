@@ -24,6 +24,20 @@
 /* Facts about a thread at the instant its stack was read. */
 #define ONLOOKER_ON_CPU 1    /* running, or runnable and waiting for a CPU */
 #define ONLOOKER_HOLDS_GIL 2 /* holds its interpreter's GIL */
+#define ONLOOKER_WAITS 4     /* is blocked in the kernel, but not for the GIL */
+#define ONLOOKER_WAITS_GIL 8 /* is blocked since it wants its interpreter's GIL */
+/* With WAITS: facts >> ONLOOKER_WAIT_SHIFT is the kind of system call, one of these. */
+#define ONLOOKER_WAIT_SHIFT 4
+#define ONLOOKER_WAIT_OTHER 0 /* any other call, or not known */
+#define ONLOOKER_WAIT_FUTEX 1
+#define ONLOOKER_WAIT_SLEEP 2
+#define ONLOOKER_WAIT_SELECT 3
+#define ONLOOKER_WAIT_POLL 4
+#define ONLOOKER_WAIT_EPOLL 5
+#define ONLOOKER_WAIT_SOCKET 6
+#define ONLOOKER_WAIT_IO 7 /* reads and writes, of whatever: a file, a pipe, a socket */
+#define ONLOOKER_WAIT_CHILD 8
+#define ONLOOKER_WAIT_SIGNAL 9
 
 /* When a thread that cannot be read consistently is stopped for some microseconds. */
 #define ONLOOKER_PAUSE_NEVER 0
@@ -109,9 +123,12 @@ typedef struct row {
     uint32_t stack;
     uint32_t thread; /* index for recorder_threads */
     uint32_t facts;
-    uint32_t count;   /* samples */
-    uint64_t wall_ns; /* elapsed since the thread's sample before, summed */
-    uint64_t cpu_ns;  /* the kernel's account since its CPU sample before, summed */
+    uint32_t count;      /* samples */
+    uint32_t begun;      /* waits: samples before which the thread had run; a lower bound */
+    uint32_t held_up;    /* waits of others for the GIL while this held it, likewise */
+    uint64_t wall_ns;    /* elapsed since the thread's sample before, summed */
+    uint64_t cpu_ns;     /* the kernel's account since its CPU sample before, summed */
+    uint64_t held_up_ns; /* elapsed time of other threads that waited for the GIL, summed */
 } row;
 
 typedef struct thread_record {

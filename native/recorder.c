@@ -5,6 +5,7 @@
 #include <sys/prctl.h>
 #include <time.h>
 
+#include "contention.h"
 #include "cpu.h"
 #include "memory.h"
 #include "reader.h"
@@ -28,6 +29,10 @@
 /* A sleep shorter than this overshoots by as much as it lasts; wait awake instead. */
 #define SPIN_NS 15000u
 
+/* More than sizeof(struct _gil_runtime_state) in any version (208 bytes in 3.8), and less than it
+ * takes to reach the next lock. A thread waits in it at its condition variables. */
+#define GIL_SIZE 224u
+
 struct recorder {
     memory *source;
     layout layout;
@@ -37,6 +42,7 @@ struct recorder {
     tasks tasks;
     threads threads;
     cpu cpu;
+    contention contention;
     reader reader;
     counters counters;
     uint64_t random;
@@ -148,6 +154,14 @@ recorder *recorder_open(memory *source, int32_t pid, const layout *layout, const
 
 /* --- counting --- */
 
+static uint64_t gil_of(const recorder *recorder, const thread *thread)
+{
+    const struct threads *threads = &recorder->threads;
+    return thread->interpreter < threads->interpreter_count
+               ? threads->interpreters[thread->interpreter].gil
+               : 0;
+}
+
 static void count(recorder *recorder, thread *thread, uint32_t stack, uint32_t record,
                   uint32_t facts, uint64_t elapsed_ns)
 {
@@ -161,18 +175,36 @@ static void count(recorder *recorder, thread *thread, uint32_t stack, uint32_t r
         recorder->counters.overflow++;
     if (facts & ONLOOKER_ON_CPU && thread->task)
         cpu_charge(&recorder->cpu, thread->task, index);
+    if (facts & ONLOOKER_WAITS && thread->wait_slices != thread->task->slices) {
+        thread->wait_slices = thread->task->slices;
+        row->begun++;
+    }
+    if (facts & ONLOOKER_HOLDS_GIL)
+        contention_hold(&recorder->contention, gil_of(recorder, thread), index);
     if (!recorder->counters.samples++)
         recorder->counters.first_sample_ns = monotonic_ns();
 }
 
 /* --- one tick --- */
 
-/* Whether the thread is on CPU, as far as that has been asked for or can save a read. False when
- * it has ended. */
+/* What a thread that is asleep waits for. */
+static uint32_t find_wait(recorder *recorder, const thread *thread)
+{
+    task *task = thread->task;
+    task_find_wait(&recorder->tasks, task);
+    uint64_t gil = gil_of(recorder, thread);
+    if (gil && task->wait == ONLOOKER_WAIT_FUTEX && task->waits_at - gil < GIL_SIZE)
+        return ONLOOKER_WAITS_GIL;
+    return ONLOOKER_WAITS | task->wait << ONLOOKER_WAIT_SHIFT;
+}
+
+/* Whether the thread is on CPU or what it waits for, as far as that has been asked for or can save
+ * a read. False when it has ended. */
 static bool find_facts(recorder *recorder, thread *thread, uint32_t *facts)
 {
     task *task = thread->task;
-    bool ask = recorder->options.facts & ONLOOKER_ON_CPU;
+    uint32_t asked = recorder->options.facts;
+    bool ask = asked & (ONLOOKER_ON_CPU | ONLOOKER_WAITS | ONLOOKER_WAITS_GIL);
     if (!task)
         return true;
     if (!ask && !thread->settled && thread->same < thread->quiet)
@@ -184,7 +216,7 @@ static bool find_facts(recorder *recorder, thread *thread, uint32_t *facts)
     if (!task->asleep) {
         thread->settled = false;
         if (task_on_cpu(&recorder->tasks, task)) {
-            *facts |= ask ? ONLOOKER_ON_CPU : 0;
+            *facts |= asked & ONLOOKER_ON_CPU;
             thread->same = 0;
             thread->quiet = thread->quiet < QUIET_LIMIT ? thread->quiet * 2 : QUIET_LIMIT;
         } else {
@@ -193,6 +225,8 @@ static bool find_facts(recorder *recorder, thread *thread, uint32_t *facts)
             task->asleep = true;
         }
     }
+    if (task->asleep && asked & (ONLOOKER_WAITS | ONLOOKER_WAITS_GIL))
+        *facts |= find_wait(recorder, thread);
     return true;
 }
 
@@ -214,13 +248,17 @@ static int sample_thread(recorder *recorder, thread *thread, uint64_t now_ns)
         thread->interpreter < threads->interpreter_count &&
         threads->interpreters[thread->interpreter].gil_holder == thread->walk.tstate)
         facts |= ONLOOKER_HOLDS_GIL;
-    if (wanted == ONLOOKER_HOLDS_GIL && !facts) {
+    if (wanted == ONLOOKER_HOLDS_GIL && recorder->options.facts == wanted && !facts) {
         thread->looked_ns = now_ns;
         return ONLOOKER_OK;
     }
     if (!find_facts(recorder, thread, &facts))
         return ONLOOKER_OK;
     uint64_t elapsed_ns = now_ns - thread->looked_ns;
+    if (facts & ONLOOKER_WAITS_GIL)
+        contention_wait(&recorder->contention, gil_of(recorder, thread), elapsed_ns,
+                        !thread->waited_gil);
+    thread->waited_gil = facts & ONLOOKER_WAITS_GIL;
     if (wanted && !(facts & wanted)) {
         thread->looked_ns = now_ns;
         return ONLOOKER_OK;
@@ -289,6 +327,7 @@ int recorder_tick(recorder *recorder)
         if (!recorder->threads.items[i]->inner)
             result = sample_thread(recorder, recorder->threads.items[i], now_ns);
     reader_let_go(&recorder->reader);
+    contention_settle(&recorder->contention, &recorder->stacks);
     return result;
 }
 

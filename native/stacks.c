@@ -7,8 +7,8 @@
 #define ROW_LIMIT (1u << 18)
 
 /* Bits of a row's key for facts and, above them, the thread. */
-#define FACT_BITS 4
-#define THREAD_BITS 28
+#define FACT_BITS 8
+#define THREAD_BITS 24
 
 bool stacks_init(stacks *stacks)
 {

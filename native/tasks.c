@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
+#include <sys/syscall.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -84,7 +85,9 @@ static void close_files(task *task)
         close(task->schedstat_fd);
     if (task->stat_fd >= 0)
         close(task->stat_fd);
-    task->schedstat_fd = task->stat_fd = -1;
+    if (task->syscall_fd >= 0)
+        close(task->syscall_fd);
+    task->schedstat_fd = task->stat_fd = task->syscall_fd = -1;
 }
 
 bool task_account(tasks *tasks, task *task)
@@ -100,7 +103,7 @@ bool task_account(tasks *tasks, task *task)
     strtoull(at, &at, 10); /* time spent waiting for a CPU */
     uint64_t slices = strtoull(at, NULL, 10);
     if (run_ns != task->run_ns || slices != task->slices)
-        task->asleep = false;
+        task->asleep = task->wait_known = false;
     task->run_ns = run_ns;
     task->slices = slices;
     return true;
@@ -121,6 +124,86 @@ bool task_on_cpu(tasks *tasks, task *task)
         at = strchr(at + 1, ' ');
     task->cpu = at ? (int32_t)strtol(at, NULL, 10) : -1;
     return true;
+}
+
+static uint32_t wait_of(long syscall, uint64_t first_argument)
+{
+    switch (syscall) {
+    case SYS_futex:
+        return ONLOOKER_WAIT_FUTEX;
+    case SYS_nanosleep:
+    case SYS_clock_nanosleep:
+        return ONLOOKER_WAIT_SLEEP;
+    case SYS_pselect6:
+        return first_argument ? ONLOOKER_WAIT_SELECT : ONLOOKER_WAIT_SLEEP; /* for no file */
+    case SYS_ppoll:
+        return ONLOOKER_WAIT_POLL;
+    case SYS_epoll_pwait:
+        return ONLOOKER_WAIT_EPOLL;
+    case SYS_accept:
+    case SYS_accept4:
+    case SYS_connect:
+    case SYS_recvfrom:
+    case SYS_recvmsg:
+    case SYS_recvmmsg:
+    case SYS_sendto:
+    case SYS_sendmsg:
+    case SYS_sendmmsg:
+        return ONLOOKER_WAIT_SOCKET;
+    case SYS_read:
+    case SYS_readv:
+    case SYS_pread64:
+    case SYS_preadv:
+    case SYS_write:
+    case SYS_writev:
+    case SYS_pwrite64:
+    case SYS_pwritev:
+    case SYS_sendfile:
+    case SYS_splice:
+    case SYS_fsync:
+    case SYS_fdatasync:
+    case SYS_openat:
+        return ONLOOKER_WAIT_IO;
+    case SYS_wait4:
+    case SYS_waitid:
+        return ONLOOKER_WAIT_CHILD;
+    case SYS_rt_sigtimedwait:
+    case SYS_rt_sigsuspend:
+        return ONLOOKER_WAIT_SIGNAL;
+#ifdef SYS_poll /* newer architectures have only the general forms of these calls */
+    case SYS_select:
+        return first_argument ? ONLOOKER_WAIT_SELECT : ONLOOKER_WAIT_SLEEP;
+    case SYS_poll:
+        return ONLOOKER_WAIT_POLL;
+    case SYS_epoll_wait:
+        return ONLOOKER_WAIT_EPOLL;
+    case SYS_open:
+        return ONLOOKER_WAIT_IO;
+    case SYS_pause:
+        return ONLOOKER_WAIT_SIGNAL;
+#endif
+    default:
+        return ONLOOKER_WAIT_OTHER;
+    }
+}
+
+void task_find_wait(tasks *tasks, task *task)
+{
+    char line[256], *at;
+    if (task->wait_known)
+        return;
+    task->wait = ONLOOKER_WAIT_OTHER;
+    task->waits_at = 0;
+    if (task->gone ||
+        read_file(tasks, task->tid, "syscall", &task->syscall_fd, line, sizeof line) <= 0)
+        return;
+    /* The number and six arguments; "running" for a thread that has just woken. */
+    long syscall = strtol(line, &at, 10);
+    if (at != line && syscall >= 0) {
+        task->waits_at = strtoull(at, NULL, 16);
+        task->wait = wait_of(syscall, task->waits_at);
+    }
+    task->wait_known = true;
 }
 
 static void index_anew(tasks *tasks)
@@ -147,6 +230,7 @@ static task *add(tasks *tasks, int32_t tid)
                   .target_tid = target_tid_of(tasks, tid),
                   .schedstat_fd = -1,
                   .stat_fd = -1,
+                  .syscall_fd = -1,
                   .cpu = -1,
                   .record = UINT32_MAX,
                   .python_record = UINT32_MAX,

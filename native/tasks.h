@@ -10,12 +10,15 @@
 #define PENDING_LIMIT 16u
 
 typedef struct task {
-    int32_t tid;               /* as our pid namespace knows it */
-    int32_t target_tid;        /* as the target's does */
-    int schedstat_fd, stat_fd; /* -1: not open */
+    int32_t tid;                           /* as our pid namespace knows it */
+    int32_t target_tid;                    /* as the target's does */
+    int schedstat_fd, stat_fd, syscall_fd; /* -1: not open */
     bool gone;
     bool python;            /* some Python thread state refers to it */
     bool asleep;            /* was off CPU when run_ns and slices were what they are now */
+    bool wait_known;        /* wait and waits_at are of this sleep */
+    uint32_t wait;          /* ONLOOKER_WAIT_... */
+    uint64_t waits_at;      /* the call's first argument: what a futex is waited for at */
     uint32_t record;        /* as a thread that is not Python's; UINT32_MAX: none yet */
     uint32_t python_record; /* as a Python thread, the last one; UINT32_MAX: none yet */
     uint64_t run_ns;        /* on CPU since it was created, by the kernel's account */
@@ -59,6 +62,9 @@ bool task_account(tasks *tasks, task *task);
 
 /* True when the thread is on a CPU or waits for one, at this instant; that is task->cpu then. */
 bool task_on_cpu(tasks *tasks, task *task);
+
+/* Finds out what a thread that is `asleep` waits in. */
+void task_find_wait(tasks *tasks, task *task);
 
 /* CPU time of the whole process, threads that ended included; 0 when unknown. */
 uint64_t tasks_process_cpu_ns(const tasks *tasks);

@@ -42,6 +42,8 @@ typedef struct thread {
     uint32_t stack;       /* of the last sample */
     uint32_t same;        /* samples in a row that had this stack */
     uint32_t quiet;       /* so many make it worth asking whether it sleeps */
+    bool waited_gil;      /* at the last sample */
+    uint64_t wait_slices; /* of the task, when a wait was last counted */
     uint32_t calm;        /* reads in a row that were not torn while it ran; see CALM */
     uint64_t looked_ns;   /* when wall time was last given out */
 } thread;

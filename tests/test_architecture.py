@@ -39,8 +39,9 @@ MAY_IMPORT = {
         *("version", "errors", "permission", "memory", "runtime", "observe", "profile"),
         "profiles",
     },
+    "watch": {"errors", "observe", "profile", "target"},
     "__init__": {"version", "errors", "profile", "outputs", "target"},
-    "cli": {"", *_ALL_BELOW},
+    "cli": {"", "server", *_ALL_BELOW},
     "server": {"", *_ALL_BELOW},
     "__main__": {"cli"},
 }

@@ -34,6 +34,7 @@ MAX_DEPTH: Final = 1 << 16
 
 TIME_IS_UP: Final = "the time was up"
 STOPPED: Final = "it was stopped"
+STILL_RUNNING: Final = "it goes on"
 TARGET_ENDED: Final = "the target ended"
 TARGET_REPLACED: Final = "the target executed another program"
 
@@ -44,10 +45,11 @@ _SLICE_NS: Final = 200_000_000
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """How far a recording is."""
+    """How far a recording is. ``recording`` gives what was recorded until now."""
 
     elapsed_ns: int
     counters: Counters
+    recording: Callable[[], Recording]
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +70,8 @@ class ThreadStack:
 class Recording:
     """What was recorded of a process: profiles of all the kinds asked for, from the same samples.
 
-    ``end`` says why it ended: TIME_IS_UP, STOPPED, TARGET_ENDED or TARGET_REPLACED. ``caveats``
+    ``end`` says why it ended: TIME_IS_UP, STOPPED, TARGET_ENDED, TARGET_REPLACED, or not at all:
+    STILL_RUNNING. ``caveats``
     are sentences about what the recording lacks; ``comments`` has them, too. ``rows`` are what was
     counted, ``stack`` names a row's ``stack_id``, leaf first, ``threads`` its ``thread_id``.
     """
@@ -173,7 +176,7 @@ class Target:
                 wanted |= kind.wanted
         facts = 0
         for kind in chosen:
-            facts |= kind.wanted
+            facts |= kind.wanted | kind.also
         naming = Naming(self.runtime)
         before = circumstances(self.runtime.pid)
         with Recorder(
@@ -187,35 +190,43 @@ class Target:
         ) as recorder:
             start_ns = time.time_ns()
             began_ns = time.monotonic_ns()
-            end = _run(recorder, naming, seconds, stop, progress)
+
+            def recording(end: str = STILL_RUNNING) -> Recording:
+                counters = recorder.counters
+                after = circumstances(self.runtime.pid)
+                notes = caveats(before, after, counters, may_pause=pause != "never")
+                return Recording(
+                    kinds=chosen,
+                    rate_hz=rate_hz,
+                    start_ns=start_ns,
+                    duration_ns=duration_ns or time.monotonic_ns() - began_ns,
+                    end=end,
+                    counters=counters,
+                    pauses_ns=tuple(sorted(recorder.pauses_ns())),
+                    caveats=notes,
+                    comments=(
+                        *self._comments(chosen, rate_hz, pause, depth, counters, end),
+                        *notes,
+                    ),
+                    mapping=Mapping(self.runtime.image_path, self.runtime.build_id),
+                    rows=recorder.rows(),
+                    stack=partial(naming.stack, recorder.stacks()),
+                    threads=naming.threads(recorder.threads()),
+                )
+
+            duration_ns = 0
+            end = _run(recorder, naming, seconds, stop, progress, recording)
             duration_ns = time.monotonic_ns() - began_ns
-            after = circumstances(self.runtime.pid)
             recorder.finish()
             try:
                 naming.learn(recorder)
             except TargetGone:
                 pass  # it has just ended; what was learnt before names nearly all
-            counters = recorder.counters
             if end == TARGET_ENDED and has_replaced_itself(self.runtime):
                 end = TARGET_REPLACED
-            if end in {TARGET_ENDED, TARGET_REPLACED} and not counters.samples:
+            if end in {TARGET_ENDED, TARGET_REPLACED} and not recorder.counters.samples:
                 raise TargetGone(f"{end} (process {self.runtime.pid}) before anything was sampled")
-            notes = caveats(before, after, counters, may_pause=pause != "never")
-            return Recording(
-                kinds=chosen,
-                rate_hz=rate_hz,
-                start_ns=start_ns,
-                duration_ns=duration_ns,
-                end=end,
-                counters=counters,
-                pauses_ns=tuple(sorted(recorder.pauses_ns())),
-                caveats=notes,
-                comments=(*self._comments(chosen, rate_hz, pause, depth, counters, end), *notes),
-                mapping=Mapping(self.runtime.image_path, self.runtime.build_id),
-                rows=recorder.rows(),
-                stack=partial(naming.stack, recorder.stacks()),
-                threads=naming.threads(recorder.threads()),
-            )
+            return recording(end)
 
     def stacks(self, *, pause: Pause = "auto", depth: int = DEFAULT_DEPTH) -> list[ThreadStack]:
         """Every thread's stack, now; the thread that started first comes first."""
@@ -350,6 +361,7 @@ def _run(
     seconds: float | None,
     stop: Callable[[], bool],
     progress: Callable[[Progress], None],
+    recording: Callable[[], Recording],
 ) -> str:
     """Run until the end, and say why it was one."""
     began_ns = now_ns = time.monotonic_ns()
@@ -367,6 +379,6 @@ def _run(
         except TargetGone:
             return TARGET_ENDED
         now_ns = time.monotonic_ns()
-        progress(Progress(now_ns - began_ns, recorder.counters))
+        progress(Progress(now_ns - began_ns, recorder.counters, recording))
         slice_ns = _SLICE_NS
     return STOPPED

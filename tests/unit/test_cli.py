@@ -10,7 +10,7 @@ from onlooker.cli.arguments import parse
 from onlooker.cli.session import with_word
 from onlooker.errors import OnlookerError, UsageError
 from onlooker.observe.recorder import Counters
-from onlooker.target import Progress
+from onlooker.target import Progress, Recording
 
 
 def counters(**given: int) -> Counters:
@@ -95,7 +95,10 @@ def test_word_in_a_file_name(path: str, with_kind: str) -> None:
 
 
 def test_progress_line() -> None:
-    state = Progress(1_500_000_000, counters(samples=150, torn=2, late=1))
+    def recording() -> Recording:
+        raise AssertionError
+
+    state = Progress(1_500_000_000, counters(samples=150, torn=2, late=1), recording)
     counts = "samples 150  torn 2  retried 0  displaced 0  paused 0  late 1  lost 0"
     assert progress.text(state, None) == f"1.5 s  {counts}"
     assert progress.text(state, 3.0) == f"[##########..........] 1.5 of 3 s  {counts}"

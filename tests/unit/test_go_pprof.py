@@ -211,7 +211,7 @@ def test_percentages_of_our_summary(go_pprof: Pprof) -> None:
 def test_every_kind(go_pprof: Pprof, kind: Kind) -> None:
     at = Location(profiles.function("app.work"), 9)
     recording = Recording(100, 10**18, 10**9, (), profiles.PYTHON)
-    row = Row(stack_id=1, thread_id=5, facts=kind.wanted, count=3, wall_ns=400, cpu_ns=200)
+    row = Row(1, 5, kind.wanted, 3, wall_ns=400, cpu_ns=200, begun=1, held_up=2, held_up_ns=70)
     profile = build(kind, [row], lambda _: [at], {}, recording)
     shown = go_pprof(*EVERY_ROW, profile)
     value = kind.values(row)[profile.default_index]

@@ -2,13 +2,13 @@
 
 import pytest
 from onlooker.profile.kinds import KINDS, Kind
-from onlooker.profile.rows import HOLDS_GIL, ON_CPU, Row
+from onlooker.profile.rows import HOLDS_GIL, ON_CPU, WAITS, WAITS_GIL, Row
 
-ALL_FACTS = (0, ON_CPU, HOLDS_GIL, ON_CPU | HOLDS_GIL)
+ALL_FACTS = (0, ON_CPU, HOLDS_GIL, ON_CPU | HOLDS_GIL, WAITS, WAITS | HOLDS_GIL, WAITS_GIL)
 
 
 def row(facts: int) -> Row:
-    return Row(stack_id=1, thread_id=2, facts=facts, count=3, wall_ns=500, cpu_ns=70)
+    return Row(1, 2, facts, count=3, wall_ns=500, cpu_ns=70, begun=2, held_up=4, held_up_ns=90)
 
 
 @pytest.mark.parametrize(
@@ -16,7 +16,9 @@ def row(facts: int) -> Row:
     [
         ("cpu", {ON_CPU, ON_CPU | HOLDS_GIL}, (3, 70)),
         ("wall", set(ALL_FACTS), (3, 500)),
-        ("gil", {HOLDS_GIL, ON_CPU | HOLDS_GIL}, (3, 500)),
+        ("gil", {HOLDS_GIL, ON_CPU | HOLDS_GIL, WAITS | HOLDS_GIL}, (3, 500)),
+        ("block", {WAITS, WAITS | HOLDS_GIL}, (2, 500)),
+        ("mutex", {HOLDS_GIL, ON_CPU | HOLDS_GIL, WAITS | HOLDS_GIL}, (4, 90)),
     ],
 )
 def test_kind_takes_its_rows_and_values(kind: str, taken: set[int], values: object) -> None:

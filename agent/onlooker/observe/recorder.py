@@ -27,6 +27,8 @@ PAUSES: Final[dict[Pause, int]] = {
 
 ON_CPU: Final[int] = lib.ONLOOKER_ON_CPU
 HOLDS_GIL: Final[int] = lib.ONLOOKER_HOLDS_GIL
+WAITS: Final[int] = lib.ONLOOKER_WAITS
+WAITS_GIL: Final[int] = lib.ONLOOKER_WAITS_GIL
 
 CODE_OMITTED: Final[int] = lib.ONLOOKER_CODE_OMITTED
 CODE_NATIVE: Final[int] = lib.ONLOOKER_CODE_NATIVE
@@ -35,7 +37,7 @@ CODE_UNSAMPLED: Final[int] = lib.ONLOOKER_CODE_UNSAMPLED
 CODE_OVERFLOW: Final[int] = lib.ONLOOKER_CODE_OVERFLOW
 CODE_FIRST: Final[int] = lib.ONLOOKER_CODE_FIRST
 
-_ROW: Final = struct.Struct("=IIIIQQ")
+_ROW: Final = struct.Struct("=IIIIIIQQQ")
 _THREAD: Final = struct.Struct("=Qqiiii")
 _NODE_WORDS: Final = 3
 _ENCODINGS: Final = {1: "latin-1", 2: "utf-16-le", 4: "utf-32-le"}
@@ -247,9 +249,9 @@ class Rows:
 
     def __iter__(self) -> Iterator[Row]:
         for row in _ROW.iter_unpack(self._packed):
-            stack, thread, facts, count, wall_ns, cpu_ns = row
+            stack, thread, facts, count, begun, held_up, wall_ns, cpu_ns, held_up_ns = row
             if count or cpu_ns:
-                yield Row(stack, thread, facts, count, wall_ns, cpu_ns)
+                yield Row(stack, thread, facts, count, wall_ns, cpu_ns, begun, held_up, held_up_ns)
 
 
 class Stacks:

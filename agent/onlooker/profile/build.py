@@ -58,7 +58,7 @@ def build(
         time_ns=recording.time_ns,
         duration_ns=recording.duration_ns if kind.timed else 0,
         samples=_samples(kind, rows, _cut(stacks, all_frames), _labels(threads)),
-        comments=recording.comments,
+        comments=(*recording.comments, *((kind.note,) if kind.note else ())),
         mapping=recording.mapping,
         default_sample_type=kind.default_sample_type,
     )
@@ -71,38 +71,40 @@ def _samples(
     labels_of: Callable[[int], Labels],
 ) -> Samples:
     stacks = _Equals(stack_of, _digest)
-    labels = _Equals(labels_of, lambda found: found)
-    places: dict[int, int] = {}
-    samples = Samples(stack_of, labels_of, len(kind.sample_types))
+    labels_of = lru_cache(_LABELS_KEPT)(labels_of)
+    samples = Samples(stack_of, len(kind.sample_types))
     for row in rows:
-        if not kind.takes(row):
+        values = kind.values(row)
+        if not kind.takes(row) or not any(values):
             continue
-        stack, thread = stacks.first(row.stack_id), labels.first(row.thread_id)
-        place = places.setdefault(stack << 32 | thread, len(places))
-        samples.add(place, stack, thread, kind.values(row))
+        labels = labels_of(row.thread_id)
+        if kind.labels:
+            labels += kind.labels(row, stack_of(row.stack_id))
+        samples.add(stacks.first(row.stack_id), labels, values)
     return samples
 
 
 class Samples(Sequence[Sample]):
     """Samples that take little memory: stacks are named, again, whenever one is asked for."""
 
-    def __init__(
-        self,
-        stack_of: Callable[[int], tuple[Location, ...]],
-        labels_of: Callable[[int], Labels],
-        width: int,
-    ) -> None:
+    def __init__(self, stack_of: Callable[[int], tuple[Location, ...]], width: int) -> None:
         self._stack_of = stack_of
-        self._labels_of = lru_cache(_LABELS_KEPT)(labels_of)
+        self._numbers: dict[Labels, int] = {}
+        self._all_labels: list[Labels] = []
         self._stacks = array("I")
-        self._threads = array("I")
+        self._labels = array("I")
+        self._places: dict[int, int] = {}
         self._columns = tuple(array("q") for _ in range(width))
 
-    def add(self, place: int, stack: int, thread: int, values: tuple[int, ...]) -> None:
-        """Add to the sample at this place, which is one of those there are or the next."""
+    def add(self, stack: int, labels: Labels, values: tuple[int, ...]) -> None:
+        """Add to the sample of this stack and these labels."""
+        number = self._numbers.setdefault(labels, len(self._all_labels))
+        if number == len(self._all_labels):
+            self._all_labels.append(labels)
+        place = self._places.setdefault(stack << 32 | number, len(self._stacks))
         if place == len(self._stacks):
             self._stacks.append(stack)
-            self._threads.append(thread)
+            self._labels.append(number)
             for column in self._columns:
                 column.append(0)
         for column, value in zip(self._columns, values, strict=True):
@@ -121,7 +123,7 @@ class Samples(Sequence[Sample]):
         return Sample(
             self._stack_of(self._stacks[index]),
             tuple(column[index] for column in self._columns),
-            self._labels_of(self._threads[index]),
+            self._all_labels[self._labels[index]],
         )
 
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Final
 
-from onlooker.profile.model import ValueType
-from onlooker.profile.rows import HOLDS_GIL, ON_CPU, Row
+from onlooker.profile.model import Labels, Location, ValueType
+from onlooker.profile.rows import HOLDS_GIL, ON_CPU, WAITS, WAITS_GIL, Row
+from onlooker.profile.waits import wait_labels
 
 NANOSECONDS_PER_SECOND: Final = 1_000_000_000
 
@@ -17,8 +18,8 @@ NANOSECONDS_PER_SECOND: Final = 1_000_000_000
 class Kind:
     """What a profile of this kind shows, and which of the recorder's rows it takes.
 
-    A row counts if it has all the ``wanted`` facts (0: every row does). ``values`` gives the
-    row's value for each of ``sample_types``.
+    A row counts if it has all the ``wanted`` facts (0: every row does) and is worth anything.
+    ``values`` gives its value for each of ``sample_types``.
     """
 
     name: str
@@ -30,6 +31,12 @@ class Kind:
     default_sample_type: str = ""
     fixed_period: int = 0
     """The period where a sample stands for no time; 0: the rate's."""
+    also: int = 0
+    """Facts to find out beside those wanted."""
+    labels: Callable[[Row, Sequence[Location]], Labels] | None = None
+    """What a sample's labels say beside its thread."""
+    note: str = ""
+    """A comment for every profile of this kind."""
     instant: bool = False
     """A picture of one moment: it is taken, not recorded."""
 
@@ -56,6 +63,32 @@ def _timed(
     return Kind(name, help_text, wanted, (SAMPLES, time), values, period_type=time)
 
 
+def _contentions(
+    name: str,
+    help_text: str,
+    wanted: int,
+    values: Callable[[Row], tuple[int, ...]],
+    *,
+    note: str,
+    labels: Callable[[Row, Sequence[Location]], Labels],
+    also: int = 0,
+) -> Kind:
+    contentions = ValueType("contentions", "count")
+    types = contentions, ValueType("delay", "nanoseconds")
+    return Kind(
+        name,
+        help_text,
+        wanted,
+        types,
+        values,
+        period_type=contentions,
+        fixed_period=1,
+        also=also,
+        labels=labels,
+        note=note,
+    )
+
+
 KINDS: Final[Mapping[str, Kind]] = MappingProxyType(
     {
         kind.name: kind
@@ -77,6 +110,25 @@ KINDS: Final[Mapping[str, Kind]] = MappingProxyType(
                 "where threads hold the GIL while others may wait for it",
                 HOLDS_GIL,
                 lambda row: (row.count, row.wall_ns),
+            ),
+            _contentions(
+                "block",
+                "where threads wait, and for what",
+                WAITS,
+                lambda row: (row.begun, row.wall_ns),
+                labels=wait_labels,
+                note="block: delay is elapsed time, estimated from samples; contentions are waits"
+                " that samples met, and so a lower bound; waits for the GIL are in mutex",
+            ),
+            _contentions(
+                "mutex",
+                "which code holds the GIL while others wait for it",
+                HOLDS_GIL,
+                lambda row: (row.held_up, row.held_up_ns),
+                labels=lambda row, stack: (("lock", "GIL"),),
+                also=WAITS_GIL,
+                note="mutex: delay is the time of all threads that waited for the GIL, estimated"
+                " from samples; contentions are waits that samples met, and so a lower bound",
             ),
         )
     }

@@ -12,13 +12,28 @@ HOLDS_GIL: Final = 2
 """The thread held its interpreter's GIL."""
 
 
+WAITS: Final = 4
+"""The thread was blocked in the kernel, but not for the GIL. ``Row.wait`` says in what."""
+
+WAITS_GIL: Final = 8
+"""The thread was blocked since it wanted its interpreter's GIL."""
+
+_WAIT_SHIFT: Final = 4
+_WAITS: Final = (
+    *("other", "lock", "sleep", "select", "poll", "epoll"),
+    *("socket", "io", "subprocess", "signal"),
+)
+
+
 @dataclass(frozen=True, slots=True)
 class Row:
     """All samples of one stack in one thread that agree in their facts.
 
     ``stack_id`` and ``thread_id`` are keys that whoever names stacks and threads understands;
     ``facts`` is a set of the bits above. ``wall_ns`` is the elapsed time and ``cpu_ns`` the
-    thread's own run time that these ``count`` samples stand for.
+    thread's own run time that these ``count`` samples stand for. ``begun`` is how many waits they
+    found that had not been there before; ``held_up`` is how many waits of others for the GIL began
+    while this thread held it, and ``held_up_ns`` how long others waited.
     """
 
     stack_id: int
@@ -27,6 +42,15 @@ class Row:
     count: int
     wall_ns: int
     cpu_ns: int
+    begun: int = 0
+    held_up: int = 0
+    held_up_ns: int = 0
+
+    @property
+    def wait(self) -> str:
+        """The kind of system call that a thread that WAITS is in: ``sleep``, ``epoll``, ..."""
+        kind = self.facts >> _WAIT_SHIFT
+        return _WAITS[kind] if kind < len(_WAITS) else _WAITS[0]
 
 
 @dataclass(frozen=True, slots=True)
