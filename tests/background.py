@@ -1,0 +1,62 @@
+"""A recording that goes on while a test does something else."""
+
+import threading
+from types import TracebackType
+
+from onlooker import Recording, Target
+from onlooker.observe.recorder import Pause
+from onlooker.target import Progress
+
+from tests.interpreters import DEADLINE_S
+
+FULL_SPEED_HZ = 1e6
+
+
+class Background:
+    """Records a process, in a thread, from the first sample until the end of the block."""
+
+    def __init__(self, pid: int, *, rate_hz: float = FULL_SPEED_HZ, pause: Pause = "auto") -> None:
+        self._target = Target(pid)
+        self._begun, self._ended = threading.Event(), threading.Event()
+        self._recordings: list[Recording] = []
+        self._thread = threading.Thread(target=self._record, args=(rate_hz, pause))
+
+    def _record(self, rate_hz: float, pause: Pause) -> None:
+        def progress(now: Progress) -> None:
+            if now.counters.samples:
+                self._begun.set()
+
+        try:
+            self._recordings.append(
+                self._target.record(
+                    ["wall"],
+                    DEADLINE_S,
+                    rate_hz=rate_hz,
+                    pause=pause,
+                    stop=self._ended.is_set,
+                    progress=progress,
+                )
+            )
+        finally:
+            self._begun.set()
+
+    @property
+    def recording(self) -> Recording:
+        """What was recorded, after the block."""
+        return self._recordings[0]
+
+    def __enter__(self) -> "Background":
+        self._thread.start()
+        assert self._begun.wait(DEADLINE_S)
+        assert self._thread.is_alive()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._ended.set()
+        self._thread.join()
+        self._target.close()
