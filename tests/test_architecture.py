@@ -37,7 +37,7 @@ MAY_IMPORT = {
     "profiles": {"errors", "profile", "outputs"},
     "target": {
         *("version", "errors", "permission", "memory", "runtime", "observe", "profile"),
-        "profiles",
+        *("profiles", "watch"),  # which its methods start
     },
     "watch": {"errors", "observe", "profile", "target"},
     "__init__": {"version", "errors", "profile", "outputs", "target"},

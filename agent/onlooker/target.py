@@ -25,6 +25,7 @@ from onlooker.version import VERSION
 
 if TYPE_CHECKING:
     from onlooker.profiles import CustomProfile, NamedProfile, Profiles
+    from onlooker.watch import Watch
 
 DEFAULT_RATE_HZ: Final = 100.0
 DEFAULT_DEPTH: Final = 512
@@ -126,10 +127,16 @@ class Target:
         self.runtime: Runtime = locate(pid)
         self._lock = threading.Lock()
         self._profiles: Profiles | None = None
+        self._watch: Watch | None = None
 
     def close(self) -> None:
-        """Let go of the process's memory, after writing the CPU profile in the making, if any."""
+        """Let go of the process's memory, after the end of all that goes on in the background.
+
+        A CPU profile in the making is written. Raises what that raises.
+        """
         try:
+            if self._watch:
+                self._watch.close()
             if self._profiles:
                 self.stop_cpu_profile()
         finally:
@@ -263,12 +270,29 @@ class Target:
             return found
 
     def profiles(self) -> list[NamedProfile]:
-        """Every profile that can be had at any time, by name, and those made by new_profile."""
+        """Every profile that can be had at any moment, by name, and those made by new_profile.
+
+        Those that take a recording in the background are empty until ``watch`` starts it.
+        """
         return self._named.all()
 
     def lookup(self, name: str) -> NamedProfile | None:
         """The one of these with this name, if there is one."""
         return self._named.lookup(name)
+
+    def watch(self, rate_hz: float = 10.0) -> Watch:
+        """Record what only grows, block and mutex, in the background until the watch is closed.
+
+        Raises UsageError for a rate beyond reach, or if there is a watch that is not closed.
+        """
+        from onlooker.watch import Watch
+
+        _check_range("rate", rate_hz, MIN_RATE_HZ, MAX_RATE_HZ)
+        with self._lock:
+            if self._watch and self._watch.running:
+                raise UsageError("watching already in use")
+            self._watch = Watch(self, [kind.name for kind in _grown()], rate_hz)
+            return self._watch
 
     def new_profile(self, name: str) -> CustomProfile:
         """Make a profile of one's own. Raises UsageError for a name that is empty or taken."""
@@ -294,8 +318,23 @@ class Target:
 
         with self._lock:
             if self._profiles is None:
-                self._profiles = profiles.Profiles((), self._describe, self._record_cpu)
+                grown = [
+                    profiles.NamedProfile(kind.name, partial(self._grown, kind))
+                    for kind in _grown()
+                ]
+                self._profiles = profiles.Profiles(grown, self._describe, self._record_cpu)
             return self._profiles
+
+    def _grown(self, kind: Kind) -> Profile:
+        """What the watch has seen until now."""
+        from onlooker.profile import build
+
+        if self._watch:
+            return self._watch.profile(kind.name)
+        mapping, comment = self._describe()
+        note = f"{kind.name}: empty, as nobody watches: Target.watch() starts that"
+        about = build.Recording(1, time.time_ns(), 0, (comment, note), mapping)
+        return build.build(kind, (), lambda _: (), {}, about)
 
     def _record_cpu(self, rate_hz: float, stop: Callable[[], bool]) -> Profile:
         return self.record(["cpu"], rate_hz=rate_hz, stop=stop).profile("cpu")
@@ -338,6 +377,11 @@ def truth(counters: Counters) -> tuple[tuple[str, int], ...]:
         ("late", counters.late),
         ("lost", counters.lost),
     )
+
+
+def _grown() -> list[Kind]:
+    """The kinds of which there is only what was recorded until now."""
+    return [kind for kind in KINDS.values() if not (kind.timed or kind.instant)]
 
 
 def _kinds(names: Sequence[str]) -> tuple[Kind, ...]:

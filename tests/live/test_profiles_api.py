@@ -10,6 +10,7 @@ import onlooker
 import pytest
 from onlooker.errors import UsageError
 from onlooker.outputs import profile_pb2 as pb
+from onlooker.profile.model import Profile
 
 from tests.conftest import StartTarget
 from tests.interpreters import ROOT, Interpreter
@@ -127,6 +128,64 @@ def test_custom_profile_of_stacks(interpreter: Interpreter, start_target: StartT
         assert (sample.stack, sample.values) == (main.stack, (2,))
         assert f"pid {process.pid}," in mine.profile().comments[0]
         assert mine.profile().mapping.file == target.runtime.image_path
+
+
+def delay_ns(profile: Profile) -> int:
+    return sum(sample.values[1] for sample in profile.samples)
+
+
+def test_block_and_mutex_grow_while_somebody_watches(
+    interpreter: Interpreter, start_target: StartTarget
+) -> None:
+    process = start_target(interpreter, Path("waits.py"))
+    process.read_line()
+    with onlooker.Target(process.pid) as target:
+        block, mutex = target.lookup("block"), target.lookup("mutex")
+        assert block is not None
+        assert mutex is not None
+        assert {"block", "mutex"} <= {profile.name for profile in target.profiles()}
+        for profile in (block, mutex):
+            empty = profile.profile()
+            assert (profile.count(), len(empty.samples)) == (0, 0)
+            assert f"{profile.name}: empty, as nobody watches: " in empty.comments[1]
+            assert empty.time_ns > 0
+            for debug in (0, 1):
+                profile.write_to(io.BytesIO(), debug)
+        with target.watch(rate_hz=50) as watch:
+            with pytest.raises(UsageError, match=r"^watching already in use$"):
+                target.watch()
+            while not delay_ns(first := block.profile()):
+                pass
+            while delay_ns(second := block.profile()) <= delay_ns(first):
+                pass
+            assert block.count() > 0
+            assert (second.period, second.duration_ns) == (1, 0)
+            # A recording of the same process may go on at the same time.
+            assert target.record(["cpu", "block"], seconds=0.05).profile("block").samples
+        assert not watch.running
+        last = block.profile()
+        assert delay_ns(last) >= delay_ns(second)
+        assert delay_ns(block.profile()) == delay_ns(last)
+        text = io.BytesIO()
+        block.write_to(text, debug=1)
+        assert text.getvalue().startswith(b"--- contention:\ncycles/second=1000000000\n")
+        text = io.BytesIO()
+        mutex.write_to(text, debug=2)
+        assert text.getvalue().startswith(b"--- mutex:\ncycles/second=1000000000\nsampling period")
+        with pytest.raises(UsageError, match="rate"):
+            target.watch(rate_hz=0)
+        target.watch()
+        assert block.profile().time_ns > last.time_ns, "another watch begins anew"
+
+
+def test_close_ends_a_watch(any_interpreter: Interpreter, start_target: StartTarget) -> None:
+    process = start_target(any_interpreter, BURN)
+    process.read_line()
+    threads = threading.active_count()
+    with onlooker.Target(process.pid) as target:
+        watch = target.watch()
+    assert not watch.running
+    assert threading.active_count() == threads
 
 
 def test_examples_of_the_readme_run(
