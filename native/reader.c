@@ -55,18 +55,27 @@ static int read_stack(reader *reader, thread *thread, patience patience, uint32_
     return result;
 }
 
-/* What we take from the target is time on its CPU: from here to reader_let_go. */
+/* What we take from the target is time on its CPU: from here to let_go. */
 static void intrude(reader *reader)
 {
     if (!reader->intruding_since)
         reader->intruding_since = own_cpu_ns();
 }
 
-void reader_let_go(reader *reader)
+/* After each thread, for reading all the others takes nothing from the one that had to stand still,
+ * and may take very much longer. */
+static void let_go(reader *reader)
 {
     displace_end(&reader->displacement);
-    reader->intruded_ns = reader->intruding_since ? own_cpu_ns() - reader->intruding_since : 0;
+    if (reader->intruding_since)
+        reader->intruding_ns += own_cpu_ns() - reader->intruding_since;
     reader->intruding_since = 0;
+}
+
+void reader_let_go(reader *reader)
+{
+    reader->intruded_ns = reader->intruding_ns;
+    reader->intruding_ns = 0;
 }
 
 static int read_paused(reader *reader, thread *thread, uint32_t *stack, uint32_t *record,
@@ -139,7 +148,8 @@ static void let_move_on(reader *reader, task *task)
     }
 }
 
-int read_thread(reader *reader, thread *thread, uint32_t *stack, uint32_t *record, bool *retried)
+static int read_either_way(reader *reader, thread *thread, uint32_t *stack, uint32_t *record,
+                           bool *retried)
 {
     int32_t pause = reader->pause;
     task *task = thread->task;
@@ -169,4 +179,11 @@ int read_thread(reader *reader, thread *thread, uint32_t *stack, uint32_t *recor
         let_move_on(reader, task);
     }
     return read_stack(reader, thread, STILL, stack, record, retried);
+}
+
+int read_thread(reader *reader, thread *thread, uint32_t *stack, uint32_t *record, bool *retried)
+{
+    int result = read_either_way(reader, thread, stack, record, retried);
+    let_go(reader);
+    return result;
 }

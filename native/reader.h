@@ -25,7 +25,8 @@ typedef struct reader {
     displacement displacement;
     bool still;               /* the thread that is being read stands still */
     uint64_t intruding_since; /* our CPU time when a thread was made to stand still; 0: none was */
-    uint64_t intruded_ns;     /* CPU time that this took, up to the last reader_let_go */
+    uint64_t intruding_ns;    /* CPU time that this took in the tick under way */
+    uint64_t intruded_ns;     /* and in the tick before the last reader_let_go */
     uint32_t *pauses_ns;      /* a ring of PAUSES_KEPT */
 } reader;
 
@@ -35,7 +36,7 @@ typedef struct reader {
  * consistent, or as memory_readv. */
 int read_thread(reader *reader, thread *thread, uint32_t *stack, uint32_t *record, bool *retried);
 
-/* Call after every tick: leaves the CPU of the threads that were read. */
+/* Call after every tick: sums up what it took. */
 void reader_let_go(reader *reader);
 
 #endif
