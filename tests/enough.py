@@ -1,0 +1,21 @@
+"""When a recording has lasted long enough, on machines that may be busy with something else."""
+
+from onlooker.target import Progress
+
+
+class Enough:
+    """Ends a recording after so many seconds, but not before it has so many ticks."""
+
+    def __init__(self, seconds: float, ticks: int) -> None:
+        self._seconds = seconds
+        self._ticks = ticks
+        self._is_enough = False
+
+    def progress(self, now: Progress) -> None:
+        """What Target.record calls."""
+        has_lasted = now.elapsed_ns >= self._seconds * 1e9
+        self._is_enough = has_lasted and now.counters.ticks >= self._ticks
+
+    def stop(self) -> bool:
+        """What Target.record asks."""
+        return self._is_enough
