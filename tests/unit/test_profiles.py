@@ -135,7 +135,8 @@ def test_custom_profile_keeps_a_stack_for_each_value() -> None:
 
 def test_custom_profile_is_what_go_writes() -> None:
     mine = named().new("mine")
-    for value, stack in enumerate(([G, F], [F], [H], [G, F])):
+    others = [[Location(H.function, line)] for line in range(20)]
+    for value, stack in enumerate(([G, F], *others, [G, F])):
         mine.add(value, stack)
     message = pb.Profile.FromString(gzip.decompress(written(mine, 0)))
     text = message.string_table
@@ -150,12 +151,13 @@ def test_custom_profile_is_what_go_writes() -> None:
         [f"{addresses[number] + 1:#x}" for number in sample.location_id]
         for sample in message.sample
     ]
-    assert [sample.value[0] for sample in message.sample] == [2, 1, 1]
+    counts = [sample.value[0] for sample in message.sample]
+    assert counts == [2, *(1 for _ in others)]
     header, *lines = written(mine, 1).decode().splitlines()
-    assert header == "mine profile: total 4"
+    assert header == "mine profile: total 22"
     # Both forms are in Go's order: the count, descending, and then the addresses as text.
     assert [line for line in lines if " @ " in line] == [
-        f"{count} @ {' '.join(stack)}" for count, stack in zip((2, 1, 1), stacks, strict=True)
+        f"{count} @ {' '.join(stack)}" for count, stack in zip(counts, stacks, strict=True)
     ]
     assert stacks[1:] == sorted(stacks[1:])
 
