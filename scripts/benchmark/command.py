@@ -45,8 +45,7 @@ class Plan:
         self.rounds: int = arguments.rounds or (1 if quick else 3)
         self.paced_s: float = arguments.seconds or (2 if quick else 10)
         self.paced_rounds = 1
-        self.pairs: int = arguments.pairs or (4 if quick else 30)
-        self.block_s = 0.5 if quick else 1.0
+        self.pairs: int = arguments.pairs or (20 if quick else 150)
         self.startup_rounds = 3 if quick else 15
         self.ticks = TICKS // 10 if quick else TICKS
         self.shapes = [
@@ -136,7 +135,7 @@ def _slowdown(tools: Tools, plan: Plan) -> list[dict[str, Any]]:
         for rate_hz in PACES_HZ:
             for native_threads in NATIVE_THREADS:
                 try:
-                    one = slowdown(tools, agent, rate_hz, native_threads, plan.block_s, plan.pairs)
+                    one = slowdown(tools, agent, rate_hz, native_threads, plan.pairs)
                 except CommandFailed as error:
                     print(f"{agent.label}: {error}", file=sys.stderr)
                 else:
@@ -186,7 +185,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     add("--seconds", type=float, help="of each recording")
     add("--rounds", type=int, help="recordings of each agent on each target")
-    add("--pairs", type=int, help="pairs of runs for the slowdown")
+    add("--pairs", type=int, help="pairs of moments for the slowdown")
     add("--agents", type=_some_of(AGENTS), metavar="AGENT,...", help=", ".join(AGENTS))
     add("--depth", type=_numbers, metavar="N,...", help="frames of each thread")
     add("--threads", type=_numbers, metavar="N,...", help="threads, one of them busy")

@@ -72,6 +72,7 @@ class Running:
             stdout=self._stdout,
             stderr=self._stderr,
             env=ENVIRONMENT,
+            start_new_session=True,
         )
         self._pidfd = os.pidfd_open(self._process.pid)
 
@@ -86,6 +87,14 @@ class Running:
     ) -> None:
         if self._process.returncode is None:
             self.finish(limit_s=0)
+
+    def suspend(self) -> None:
+        """Stops the command and what it started, as Ctrl-Z does."""
+        os.killpg(self._process.pid, signal.SIGSTOP)
+
+    def resume(self) -> None:
+        """Lets it go on."""
+        os.killpg(self._process.pid, signal.SIGCONT)
 
     def finish(self, *, interrupt_after_s: float | None = None, limit_s: float = 120) -> Finished:
         """Waits for the end, having sent SIGINT after some time if asked to.

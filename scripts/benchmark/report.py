@@ -102,14 +102,13 @@ def slowdown_table(measured: Sequence[Slowdown]) -> None:
             str(one.native_threads),
             str(len(one.wall.values)),
             *_percent(one.wall),
-            *_percent(one.cpu),
             goals.get(one.rate_hz, "-"),
         ]
         for one in measured
     ]
     table(
         "Slowdown of the target, median of pairs",
-        ["agent", "Hz", "native threads", "pairs", "wall", "95 %", "CPU", "95 %", "goal"],
+        ["agent", "Hz", "native threads", "pairs", "wall", "95 %", "goal"],
         rows,
     )
 

@@ -5,20 +5,26 @@ from __future__ import annotations
 import math
 import statistics
 import time
+from bisect import bisect_left
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from .agents import Agent
+from .processes import CommandFailed, Running
 from .targets import Target
 from .tools import Tools
 
-_SETTLE_S = 0.7
-"""From an agent's start until it surely samples; kept before the runs without one, too."""
+_SETTLE_S = 1.5
+"""From an agent's start until it surely samples."""
+
+_WINDOW_S = 0.1
+_BLOCK_S = 0.004
 
 
 @dataclass(frozen=True)
 class Ratios:
-    """Of each pair of runs of the same work: with the agent / without it. 1 is no slowdown."""
+    """Of neighbouring pieces of time: with the agent / without it. 1 is no slowdown."""
 
     values: tuple[float, ...]
 
@@ -56,8 +62,6 @@ class Slowdown:
     native_threads: int
     wall: Ratios
     """What the user waits."""
-    cpu: Ratios
-    """Of the thread that works. It has no part of the stops, but less of the noise."""
 
     def as_row(self) -> dict[str, Any]:
         """For the JSON line."""
@@ -67,57 +71,81 @@ class Slowdown:
             "rate_hz": self.rate_hz,
             "native_threads": self.native_threads,
             "wall": self.wall.as_row(),
-            "cpu": self.cpu.as_row(),
         }
 
 
 @dataclass(frozen=True)
-class _Block:
-    wall_ns: int
-    cpu_ns: int
+class Window:
+    """A piece of time in which the agent ran or was suspended. CLOCK_MONOTONIC."""
+
+    profiled: bool
+    start_ns: int
+    end_ns: int
 
 
-def slowdown(
-    tools: Tools, agent: Agent, rate_hz: int, native_threads: int, block_s: float, pairs: int
-) -> Slowdown:
-    """Runs pairs of blocks of the same work in one process; which goes first alternates.
+def slowdown(tools: Tools, agent: Agent, rate_hz: int, native_threads: int, pairs: int) -> Slowdown:
+    """Profiles a busy process, suspending the agent every other moment.
+
+    The machine's own speed changes within seconds by more than what is looked for, so what is
+    compared lies close together: each window with the agent, and those before and after it.
 
     :raises CommandFailed: if the agent failed
     """
     with Target(tools, agent.minors[0], "work.py", native_threads) as target:
-        iterations = _calibrate(target, block_s)
-        done: list[tuple[_Block, _Block]] = []
-        for pair in range(pairs):
-            blocks = {}
-            for profiled in (True, False) if pair % 2 == 0 else (False, True):
-                blocks[profiled] = (
-                    _profiled_block(target, iterations, agent, rate_hz)
-                    if profiled
-                    else _plain_block(target, iterations)
-                )
-            done.append((blocks[True], blocks[False]))
-        wall = Ratios(tuple(profiled.wall_ns / plain.wall_ns for profiled, plain in done))
-        cpu = Ratios(tuple(profiled.cpu_ns / plain.cpu_ns for profiled, plain in done))
-        return Slowdown(agent.label, target.version, rate_hz, native_threads, wall, cpu)
+        iterations = _calibrate(target)
+        seconds = _SETTLE_S + (2 * pairs + 1) * _WINDOW_S
+        with agent.start(target.pid, rate_hz) as running:
+            target.send(f"{iterations} {math.ceil(1.5 * seconds / _BLOCK_S)}")
+            time.sleep(_SETTLE_S)
+            windows = _windows(running, 2 * pairs + 1)
+            running.finish(interrupt_after_s=0).checked(agent.exit_codes)
+        ratios = compare(windows, target.answer()["times_ns"])
+        if not ratios:
+            raise CommandFailed(f"the target did nothing while {agent.label} was suspended")
+        return Slowdown(agent.label, target.version, rate_hz, native_threads, Ratios(ratios))
 
 
-def _profiled_block(target: Target, iterations: int, agent: Agent, rate_hz: int) -> _Block:
-    with agent.start(target.pid, rate_hz) as running:
-        block = _plain_block(target, iterations)
-        running.finish(interrupt_after_s=0).checked(agent.exit_codes)
-    return block
+def compare(windows: Sequence[Window], times_ns: Sequence[int]) -> tuple[float, ...]:
+    """For each profiled window: how long blocks of work took, against those in its neighbours.
+
+    Blocks last from one of the times to the next. Windows without whole blocks are left out.
+    """
+    lengths = [_block_ns(window, times_ns) for window in windows]
+    return tuple(
+        2 * during / (before + after)
+        for window, before, during, after in zip(
+            windows[1:], lengths, lengths[1:], lengths[2:], strict=False
+        )
+        if window.profiled and before and during and after
+    )
 
 
-def _plain_block(target: Target, iterations: int) -> _Block:
-    time.sleep(_SETTLE_S)
-    return _Block(**target.ask(str(iterations)))
+def _block_ns(window: Window, times_ns: Sequence[int]) -> float:
+    """How long the blocks took that began and ended in the window; 0 if there are none."""
+    inside = times_ns[bisect_left(times_ns, window.start_ns) : bisect_left(times_ns, window.end_ns)]
+    return (inside[-1] - inside[0]) / (len(inside) - 1) if len(inside) > 1 else 0.0
 
 
-def _calibrate(target: Target, block_s: float) -> int:
-    """The iterations that take about that long."""
-    iterations = 1000
+def _windows(running: Running, count: int) -> list[Window]:
+    windows: list[Window] = []
+    profiled = False
+    running.suspend()
+    for _ in range(count):
+        start_ns = time.monotonic_ns()
+        time.sleep(_WINDOW_S)
+        windows.append(Window(profiled, start_ns, time.monotonic_ns()))
+        profiled = not profiled
+        (running.resume if profiled else running.suspend)()
+    running.resume()
+    return windows
+
+
+def _calibrate(target: Target) -> int:
+    """The iterations that take about as long as a block should."""
+    iterations = 10
     while True:
-        elapsed_s = _Block(**target.ask(str(iterations))).wall_ns / 1e9
-        if elapsed_s > block_s / 4:
-            return max(1, round(iterations * block_s / elapsed_s))
+        start_ns, end_ns = target.ask(f"{iterations} 1")["times_ns"]
+        elapsed_s: float = (end_ns - start_ns) / 1e9
+        if elapsed_s > _BLOCK_S / 2:
+            return max(1, round(iterations * _BLOCK_S / elapsed_s))
         iterations *= 2

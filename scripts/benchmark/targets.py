@@ -34,10 +34,14 @@ class Target:
 
     def ask(self, line: str) -> dict[str, Any]:
         """Sends a line and waits for the answer."""
+        self.send(line)
+        return self.answer()
+
+    def send(self, line: str) -> None:
+        """Sends a line."""
         stdin = self._pipe(self._process.stdin)
         stdin.write(line + "\n")
         stdin.flush()
-        return self.answer()
 
     def answer(self) -> dict[str, Any]:
         """Waits for the next line that it prints.

@@ -10,7 +10,7 @@ import pytest
 from onlooker.outputs import profile_pb2
 
 from scripts.benchmark.pprof import Contents, contents
-from scripts.benchmark.slowdown import Ratios
+from scripts.benchmark.slowdown import Ratios, Window, compare
 
 
 def test_counts_what_protobuf_wrote(tmp_path: Path) -> None:
@@ -43,3 +43,17 @@ def test_the_interval_holds_the_true_median_as_often_as_it_says(pairs: int) -> N
         low, high = Ratios(tuple(1.01 if one else 0.99 for one in above)).interval
         held += low < 1 < high
     assert held / 2**pairs >= 0.95
+
+
+def test_windows_are_compared_with_their_neighbours() -> None:
+    # Blocks of 10, but of 15 while profiled, on a machine that becomes twice as fast at 1000.
+    times = [*range(0, 200, 10), *range(200, 305, 15), *range(305, 500, 10)]
+    times += [*range(1000, 1200, 5), 1207]
+    windows = [
+        Window(False, 0, 200),
+        Window(True, 200, 305),
+        Window(False, 305, 500),
+        Window(True, 600, 700),  # nothing was done
+        Window(False, 1000, 1100),
+    ]
+    assert compare(windows, times) == (1.5,)
