@@ -61,6 +61,7 @@ class Command:
         stdout: int | None = subprocess.PIPE,
         terminal: bool = False,
         preexec: Callable[[], object] | None = None,
+        deadline_s: float = DEADLINE_S,
     ) -> None:
         self._terminal = terminal
         self._read_fd, write_fd = pty.openpty() if terminal else os.pipe()
@@ -78,7 +79,7 @@ class Command:
         )
         os.close(write_fd)
         # Reaching it means that the command hangs; the test then fails for what is missing.
-        self._watchdog = threading.Timer(DEADLINE_S, self.process.kill)
+        self._watchdog = threading.Timer(deadline_s, self.process.kill)
         self._watchdog.daemon = True
         self._watchdog.start()
 

@@ -42,7 +42,7 @@ MAY_IMPORT = {
     "watch": {"errors", "observe", "profile", "target"},
     "__init__": {"version", "errors", "profile", "outputs", "target"},
     "cli": {"", "server", *_ALL_BELOW},
-    "server": {"", *_ALL_BELOW},
+    "server": {"", "watch", *_ALL_BELOW},
     "__main__": {"cli"},
 }
 

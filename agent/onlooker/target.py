@@ -280,7 +280,7 @@ class Target:
         """The one of these with this name, if there is one."""
         return self._named.lookup(name)
 
-    def watch(self, rate_hz: float = 10.0) -> Watch:
+    def watch(self, rate_hz: float = 10.0, *, pause: Pause = "auto") -> Watch:
         """Record what only grows, block and mutex, in the background until the watch is closed.
 
         Raises UsageError for a rate beyond reach, or if there is a watch that is not closed.
@@ -291,7 +291,7 @@ class Target:
         with self._lock:
             if self._watch and self._watch.running:
                 raise UsageError("watching already in use")
-            self._watch = Watch(self, [kind.name for kind in _grown()], rate_hz)
+            self._watch = Watch(self, [kind.name for kind in _grown()], rate_hz, pause=pause)
             return self._watch
 
     def new_profile(self, name: str) -> CustomProfile:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final
 from onlooker.errors import OnlookerError
 
 if TYPE_CHECKING:
-    from onlooker.observe.recorder import Counters
+    from onlooker.observe.recorder import Counters, Pause
     from onlooker.profile.model import Profile
     from onlooker.target import Progress, Recording, Target
 
@@ -29,6 +29,8 @@ class Watch:
         target: Target,
         kinds: Sequence[str] = ("block", "mutex"),
         rate_hz: float = DEFAULT_RATE_HZ,
+        *,
+        pause: Pause = "auto",
     ) -> None:
         self._changed = threading.Condition()
         self._asked = self._ended = False
@@ -36,15 +38,22 @@ class Watch:
         self._error: OnlookerError | None = None
         self._stop = threading.Event()
         self._thread = threading.Thread(
-            target=self._record, args=(target, tuple(kinds), rate_hz), name="watch", daemon=True
+            target=self._record,
+            args=(target, tuple(kinds), rate_hz, pause),
+            name="watch",
+            daemon=True,
         )
         self._thread.start()
 
-    def _record(self, target: Target, kinds: tuple[str, ...], rate_hz: float) -> None:
+    def _record(self, target: Target, kinds: tuple[str, ...], rate_hz: float, pause: Pause) -> None:
         latest: Recording | None = None
         try:
             latest = target.record(
-                kinds, rate_hz=rate_hz, stop=self._stop.is_set, progress=self._answer
+                kinds,
+                rate_hz=rate_hz,
+                pause=pause,
+                stop=self._stop.is_set,
+                progress=self._answer,
             )
         except OnlookerError as error:
             self._error = error

@@ -13,6 +13,12 @@ from onlooker.cli import terminal
 from onlooker.errors import UsageError
 from onlooker.observe.recorder import PAUSES, Pause
 from onlooker.profile.kinds import KINDS
+from onlooker.server.settings import (
+    DEFAULT_BACKGROUND_HZ,
+    DEFAULT_LISTEN,
+    DEFAULT_MAX_PROFILES,
+    DEFAULT_MAX_SECONDS,
+)
 from onlooker.target import DEFAULT_DEPTH, DEFAULT_RATE_HZ, MAX_DEPTH, MAX_RATE_HZ, MIN_RATE_HZ
 from onlooker.version import VERSION
 
@@ -32,6 +38,10 @@ _EXAMPLES: Final = {
     "list": """\
   onlooker list
   onlooker list --name celery --json""",
+    "serve": """\
+  onlooker serve --pid 1234
+  onlooker serve --name gunicorn --listen 10.0.0.7:6061 --token-file /etc/onlooker.token
+  go tool pprof http://127.0.0.1:6061/debug/pprof/profile?seconds=5""",
 }
 
 EXIT_CODES: Final = """\
@@ -58,6 +68,15 @@ class Arguments(argparse.Namespace):
     depth: int
     all_frames: bool
     program: list[str]
+    pids: list[int]
+    listen: str
+    background_rate: float
+    max_profiles: int
+    max_seconds: int
+    token_file: str | None
+    tls_cert: str | None
+    tls_key: str | None
+    tls_client_ca: str | None
 
 
 class _Help(argparse.RawDescriptionHelpFormatter):
@@ -92,6 +111,8 @@ def parse(argv: Sequence[str]) -> Arguments:
             arguments.program += ["--", *program] if arguments.program else program
         if not arguments.program:
             raise UsageError("no program was given", "`onlooker run -- python app.py` runs one.")
+    elif arguments.command == "serve" and not arguments.pids and arguments.name is None:
+        raise UsageError("no process was given", "--pid N or --name PATTERN says which to serve.")
     elif program is not None:
         raise UsageError(f"`{arguments.command}` takes nothing after --")
     return arguments
@@ -133,6 +154,7 @@ def _parser() -> _Parser:
         help="the command that starts it; its exit status becomes Onlooker's",
     )
     add("demo", "profile a small busy program of Onlooker's own", _seconds(5.0), _recording)
+    add("serve", "serve profiles over HTTP, as Go's /debug/pprof/", _serving, _rate, _reading)
     list_ = add("list", "list the Python processes, and why some can't be looked into")
     list_.add_argument("--name", metavar="PATTERN", help="only those whose command line matches")
     return parser
@@ -165,8 +187,68 @@ def _seconds(default: float | None) -> Callable[[_Parser], None]:
     return option
 
 
-def _recording(parser: _Parser) -> None:
-    kinds = "; ".join(f"{kind.name}: {kind.help}" for kind in KINDS.values())
+def _serving(parser: _Parser) -> None:
+    option = parser.add_argument
+    option(
+        *("-p", "--pid"),
+        dest="pids",
+        type=_pid,
+        action="append",
+        default=[],
+        metavar="N",
+        help="a process; may be given several times",
+    )
+    option(
+        *("-n", "--name"),
+        metavar="PATTERN",
+        help="all Python processes whose command line matches this regular expression, as they"
+        " come and go",
+    )
+    option(
+        "--listen",
+        default=DEFAULT_LISTEN,
+        metavar="HOST:PORT",
+        help=f"where (default {DEFAULT_LISTEN}); addresses that others reach need a token or"
+        " client certificates",
+    )
+    option(
+        "--token-file",
+        metavar="FILE",
+        help="has the token that clients must show, as `Authorization: Bearer TOKEN` or ?token=",
+    )
+    option("--tls-cert", metavar="FILE", help="the server's certificate; serves https")
+    option("--tls-key", metavar="FILE", help="its key, unless the same file has it")
+    option(
+        "--tls-client-ca",
+        metavar="FILE",
+        help="authorities of client certificates; a client with one needs no token",
+    )
+    option(
+        "--background-rate",
+        type=_between("background rate", float, 0, MAX_RATE_HZ),
+        default=DEFAULT_BACKGROUND_HZ,
+        metavar="HZ",
+        help="samples of each thread a second for block and mutex, which are about the time since"
+        f" the start (default {DEFAULT_BACKGROUND_HZ:g}); 0: none, and nothing is read while"
+        " nobody asks",
+    )
+    option(
+        "--max-profiles",
+        type=_between("number of profiles", int, 1, 1000),
+        default=DEFAULT_MAX_PROFILES,
+        metavar="N",
+        help=f"profiles made at once, at most (default {DEFAULT_MAX_PROFILES})",
+    )
+    option(
+        "--max-seconds",
+        type=_between("number of seconds", int, 1, 86400),
+        default=DEFAULT_MAX_SECONDS,
+        metavar="S",
+        help=f"how long a client's profile may take, at most (default {DEFAULT_MAX_SECONDS})",
+    )
+
+
+def _rate(parser: _Parser) -> None:
     parser.add_argument(
         "-r",
         "--rate",
@@ -176,6 +258,11 @@ def _recording(parser: _Parser) -> None:
         help=f"samples of each thread a second (default {DEFAULT_RATE_HZ:g});"
         " one beyond reach is as fast as it can be",
     )
+
+
+def _recording(parser: _Parser) -> None:
+    kinds = "; ".join(f"{kind.name}: {kind.help}" for kind in KINDS.values())
+    _rate(parser)
     parser.add_argument(
         "--profile",
         type=_kinds,

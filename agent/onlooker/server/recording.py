@@ -1,0 +1,109 @@
+"""Profiles of all kinds, as the bytes that a client gets. All of it runs in threads."""
+
+from __future__ import annotations
+
+import io
+import threading
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+
+from onlooker import outputs
+from onlooker.errors import UsageError
+from onlooker.observe.recorder import Counters
+from onlooker.profile.kinds import Kind
+from onlooker.profile.model import Labels, Location, Profile, Sample
+from onlooker.profiles import NamedProfile
+from onlooker.server.settings import Settings
+from onlooker.server.workers import Stopped
+from onlooker.target import Target
+
+Recorded = Callable[[Counters, Sequence[int]], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Maker:
+    """Makes profiles as the settings say, and tells ``recorded`` of each recording."""
+
+    settings: Settings
+    recorded: Recorded
+
+    def over(self, kind: Kind, seconds: float, target: Target, stop: threading.Event) -> bytes:
+        """Record for some time. Raises Stopped, and what Target.record does."""
+        return packed(self._record(kind, seconds, target, stop))
+
+    def now(self, kind: Kind, debug: int, target: Target) -> bytes:
+        """Return what there is at this moment, or has been until now.
+
+        ``debug`` is Go's: other than 0, it asks for text. Raises what looking into the target does.
+        """
+        file = io.BytesIO()
+        _named(kind, target).write_to(file, debug)
+        return file.getvalue()
+
+    def change(self, kind: Kind, seconds: float, target: Target, stop: threading.Event) -> bytes:
+        """Return how much more (or less) there is after some time. Raises as ``over``."""
+        if kind.instant:
+            named = _named(kind, target)
+            before = named.profile()
+            if stop.wait(seconds):
+                raise Stopped
+            return packed(difference(before, named.profile()))
+        # What only grows has grown by what a recording of that time shows, and in more detail.
+        began_ns = time.monotonic_ns()
+        profile = self._record(kind, seconds, target, stop)
+        took_ns = time.monotonic_ns() - began_ns
+        return packed(replace(profile, time_ns=profile.time_ns + took_ns, duration_ns=took_ns))
+
+    def _record(self, kind: Kind, seconds: float, target: Target, stop: threading.Event) -> Profile:
+        settings = self.settings
+        recording = target.record(
+            [kind.name],
+            seconds,
+            rate_hz=settings.rate_hz,
+            pause=settings.pause,
+            depth=settings.depth,
+            stop=stop.is_set,
+        )
+        self.recorded(recording.counters, recording.pauses_ns)
+        if stop.is_set():
+            raise Stopped
+        return recording.profile(kind.name, all_frames=settings.all_frames)
+
+
+def counts(target: Target) -> dict[str, int]:
+    """Return how many stacks each profile that can be had at any moment has."""
+    return {profile.name: profile.count() for profile in target.profiles()}
+
+
+def difference(before: Profile, after: Profile) -> Profile:
+    """Return what has changed between two profiles of a kind; it may be negative."""
+    changed: dict[tuple[tuple[Location, ...], Labels], list[int]] = {}
+    for sign, profile in ((1, after), (-1, before)):
+        for sample in profile.samples:
+            values = changed.setdefault((sample.stack, sample.labels), [0] * len(sample.values))
+            for index, value in enumerate(sample.values):
+                values[index] += sign * value
+    return replace(
+        after,
+        samples=[
+            Sample(stack, tuple(values), labels)
+            for (stack, labels), values in changed.items()
+            if any(values)
+        ],
+        duration_ns=after.time_ns - before.time_ns,
+    )
+
+
+def packed(profile: Profile) -> bytes:
+    """Return the profile in pprof's format."""
+    file = io.BytesIO()
+    outputs.load("pprof").write(profile, file)
+    return file.getvalue()
+
+
+def _named(kind: Kind, target: Target) -> NamedProfile:
+    named = target.lookup(kind.name)
+    if named is None:
+        raise UsageError(f"there is no profile {kind.name} of a moment")
+    return named

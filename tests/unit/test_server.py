@@ -1,0 +1,193 @@
+"""The server's parts that need no process."""
+
+import asyncio
+import contextlib
+import threading
+from collections.abc import AsyncIterator
+
+import pytest
+from aiohttp import web
+from onlooker.errors import UsageError
+from onlooker.profile.model import Function, Location
+from onlooker.server import answers, limits
+from onlooker.server.recording import difference
+from onlooker.server.settings import Address, parse_address
+from onlooker.server.workers import Stopped, TooMany, Workers
+
+from tests.profiles import cpu_profile, sample
+
+MAX = (1 << 63) - 1
+
+
+@pytest.mark.parametrize(
+    ("text", "number", "valid"),
+    [
+        ("", 0, False),
+        ("0", 0, True),
+        ("5", 5, True),
+        ("+5", 5, True),
+        ("-5", -5, True),
+        ("007", 7, True),
+        ("0x10", 0, False),
+        ("1.5", 0, False),
+        (" 1", 0, False),
+        ("1_000", 0, False),
+        ("٣", 0, False),
+        ("1e3", 0, False),
+        (str(MAX), MAX, True),
+        (str(MAX + 1), MAX, False),
+        (f"-{MAX + 1}", -MAX - 1, True),
+        (f"-{MAX + 2}", -MAX - 1, False),
+        ("9" * 10_000, MAX, False),
+        ("0" * 10_000 + "1", 1, True),
+    ],
+)
+def test_numbers_as_gos(text: str, number: int, valid: bool) -> None:
+    assert answers.integer(text) == (number, valid)
+
+
+@pytest.mark.parametrize(
+    ("text", "address"),
+    [
+        ("127.0.0.1:6061", Address("127.0.0.1", 6061)),
+        ("localhost:0", Address("localhost", 0)),
+        ("[::1]:80", Address("::1", 80)),
+        (":80", Address("0.0.0.0", 80)),
+    ],
+)
+def test_addresses(text: str, address: Address) -> None:
+    assert parse_address(text) == address
+    assert parse_address(address.netloc) == address
+
+
+@pytest.mark.parametrize(
+    "text", ["", "80", "a:b", "a:65536", "::1:80", "a:-1", "a:", "a:٣", "a:1 "]
+)
+def test_no_addresses(text: str) -> None:
+    with pytest.raises(UsageError):
+        parse_address(text)
+
+
+def test_difference() -> None:
+    a, b, c = (Location(Function(name, name, "a.py", 1), 1) for name in "abc")
+    before = cpu_profile([sample(a, count=3), sample(b, count=2), sample(b, a, count=1)])
+    after = cpu_profile([sample(a, count=5), sample(b, a, count=1), sample(c, count=4)])
+    changed = difference(before, after)
+    assert {s.stack: s.values[0] for s in changed.samples} == {(a,): 2, (b,): -2, (c,): 4}
+    assert changed.duration_ns == after.time_ns - before.time_ns
+
+
+def test_workers_are_limited_and_stopped() -> None:
+    ended = threading.Event()
+
+    def until_stopped(stop: threading.Event) -> str:
+        stop.wait()
+        ended.wait()
+        return "done"
+
+    async def use() -> None:
+        workers = Workers(1)
+        first = workers.start(until_stopped)
+        with pytest.raises(TooMany):
+            workers.start(until_stopped)
+        # One that was told to stop takes no place, though its thread may take its time.
+        waiting = asyncio.ensure_future(first.result())
+        await asyncio.sleep(0)
+        waiting.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await waiting
+        assert first.stop.is_set()
+        assert not first.done.done()
+        second = workers.start(until_stopped)
+        ended.set()
+        assert await first.done == "done"
+        await workers.stop(60)
+        assert await second.result() == "done"
+
+        def fail(stop: threading.Event) -> None:
+            raise Stopped
+
+        with pytest.raises(Stopped):
+            await workers.start(fail).result()
+
+    asyncio.run(use())
+
+
+@contextlib.asynccontextmanager
+async def serving(app: web.Application, **options: float) -> AsyncIterator[tuple[str, int]]:
+    runner = web.AppRunner(app)
+    await runner.setup()
+    assert runner.server
+    door = limits.Door(runner.server, **options)  # type: ignore[arg-type]
+    server = await asyncio.get_running_loop().create_server(door, "127.0.0.1", 0)
+    yield server.sockets[0].getsockname()
+    server.close()
+    await runner.cleanup()
+
+
+HELLO = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n"
+
+
+def test_who_asks_nothing_is_hung_up_on() -> None:
+    async def hello(request: web.Request) -> web.Response:
+        limits.has_asked(request)
+        return web.Response(text="hello")
+
+    async def use() -> None:
+        app = web.Application()
+        app.router.add_get("/", hello)
+        async with serving(app, headers_s=0.2) as address:
+            asking, writer = await asyncio.open_connection(*address)
+            silent, other = await asyncio.open_connection(*address)
+            other.write(HELLO[:10])
+            writer.write(HELLO)
+            assert (await asking.readline()).startswith(b"HTTP/1.1 200 ")
+            assert await silent.read() == b""
+            # Who has asked may do so again.
+            await asking.readuntil(b"hello")
+            writer.write(HELLO)
+            assert (await asking.readline()).startswith(b"HTTP/1.1 200 ")
+            writer.close()
+            other.close()
+
+    asyncio.run(use())
+
+
+def test_connections_are_limited() -> None:
+    async def use() -> None:
+        async with serving(web.Application(), most=1) as address:
+            _, first = await asyncio.open_connection(*address)
+            first.write(HELLO)
+            reader, second = await asyncio.open_connection(*address)
+            with contextlib.suppress(ConnectionError):
+                assert await reader.read() == b""
+            first.close()
+            second.close()
+
+    asyncio.run(use())
+
+
+def test_who_takes_no_answer_is_hung_up_on() -> None:
+    async def use() -> None:
+        given_up = asyncio.Event()
+
+        async def much(request: web.Request) -> web.StreamResponse:
+            response = web.Response(body=b"x" * (64 << 20))
+            try:
+                await limits.send(request, response, 0.2)
+            except ConnectionResetError:
+                given_up.set()
+                raise
+            return response
+
+        app = web.Application()
+        app.router.add_get("/", much)
+        async with serving(app) as address:
+            reader, writer = await asyncio.open_connection(*address, limit=1024)
+            writer.write(HELLO)
+            await given_up.wait()
+            with contextlib.suppress(ConnectionError):
+                assert len(await reader.read()) < 64 << 20
+            writer.close()
+
+    asyncio.run(use())
