@@ -128,7 +128,8 @@ def test_systemd() -> None:
     program, *arguments = shlex.split(unit["Service"]["ExecStart"])
     assert program.startswith("/")
     assert parse(arguments).command == "serve"
-    assert unit["Service"]["AmbientCapabilities"] == "CAP_SYS_PTRACE"
+    for key in ("AmbientCapabilities", "CapabilityBoundingSet"):
+        assert unit["Service"][key].split() == ["CAP_SYS_PTRACE", "CAP_DAC_READ_SEARCH"]
     # What the comment says to add.
     (more,) = re.findall(r"add to ExecStart: (.*)", text)
     assert parse([*arguments, *shlex.split(more)]).token_file == "${CREDENTIALS_DIRECTORY}/token"

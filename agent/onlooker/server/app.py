@@ -85,10 +85,13 @@ class App:
     async def watch_all(self) -> None:
         """Open the processes that come, so that what only grows is counted from the first on."""
         while self._settings.background_hz:
-            for process in await self.sessions.processes():
-                if not process.problem:
-                    with suppress(OnlookerError):  # who asks for it will be told
-                        await self.sessions.session(process.pid)
+            try:
+                for process in await self.sessions.processes():
+                    if not process.problem:
+                        with suppress(OnlookerError):  # who asks for it will be told
+                            await self.sessions.session(process.pid)
+            except Exception:
+                self._alarm(traceback.format_exc().rstrip())
             await asyncio.sleep(_LOOKING_S)
 
     def application(self) -> web.Application:
