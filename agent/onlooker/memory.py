@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import os
+import struct
+from collections.abc import Sequence
+from functools import cache
+from itertools import chain
 from typing import Protocol
 
 from onlooker.errors import MemoryFault, NoSuchProcess, TargetGone
@@ -10,6 +14,9 @@ from onlooker.permission import absent, not_permitted
 
 READ_LIMIT_BYTES = 64 << 20
 """No structure of a Python process is read in larger pieces; a longer length is a torn value."""
+
+_PIECES_LIMIT = 1024
+"""IOV_MAX of the kernel."""
 
 _ADDRESS_LIMIT = 1 << 63
 """User space ends far below; pread takes a signed offset."""
@@ -21,6 +28,34 @@ class Memory(Protocol):
     def read(self, address: int, length: int) -> bytes:
         """Return exactly `length` bytes at `address`, else raise MemoryFault."""
         ...
+
+
+class _Vectors:
+    """The C library's process_vm_readv."""
+
+    def __init__(self) -> None:
+        import ctypes  # which takes longer than finding the interpreter
+
+        self._buffer = ctypes.create_string_buffer
+        self._address = ctypes.addressof
+        self._call = ctypes.CDLL(None).process_vm_readv
+        unsigned = ctypes.c_ulong
+        self._call.restype = ctypes.c_ssize_t
+        self._call.argtypes = [
+            *(ctypes.c_int, ctypes.c_char_p, unsigned, ctypes.c_char_p, unsigned, unsigned)
+        ]
+
+    def read(self, pid: int, pieces: Sequence[tuple[int, int]]) -> bytes:
+        total = sum(length for _, length in pieces)
+        buffer = self._buffer(total)
+        local = struct.pack("2Q", self._address(buffer), total)
+        remote = struct.pack(f"{2 * len(pieces)}Q", *chain.from_iterable(pieces))
+        if self._call(pid, local, 1, remote, len(pieces), 0) != total:
+            raise MemoryFault(f"can't read {len(pieces)} pieces of process {pid} at once")
+        return buffer.raw
+
+
+_vectors = cache(_Vectors)
 
 
 class ProcessMemory:
@@ -63,6 +98,18 @@ class ProcessMemory:
             raise self._gone()
         # A short read ends where the mapping ends; so does a read that the exit overtook.
         raise MemoryFault(f"only {len(data)} of {length} bytes at {address:#x} are readable")
+
+    def read_at_once(self, pieces: Sequence[tuple[int, int]]) -> bytes:
+        """Return the bytes of all pieces, each an address and a length, in one after the other.
+
+        They are read within microseconds of one another, unlike those of several calls of
+        ``read``: one system call takes 1024 of them. Raises MemoryFault.
+        """
+        vectors = _vectors()
+        return b"".join(
+            vectors.read(self.pid, pieces[start : start + _PIECES_LIMIT])
+            for start in range(0, len(pieces), _PIECES_LIMIT)
+        )
 
     def close(self) -> None:
         """Close the file; further reads fail. May be called twice."""

@@ -22,7 +22,7 @@ BYTES_LIMIT: Final = 1 << 26  # bytes; a line table of generated code may be lar
 ITEMS_LIMIT: Final = 1 << 20  # of one container
 
 _PAGE: Final = 4096  # what is mapped at an address is mapped to the end of its page
-_GUESS_BYTES: Final = 256  # so that most strings come with their header in one read
+GUESS_BYTES: Final = 256  # so that most strings come with their header in one read
 _HEAD_BYTES: Final = 24  # of a PyVarObject, or of an int's tag
 _TYPE_NAME_LIMIT: Final = 512  # bytes
 _LONG_DIGITS_LIMIT: Final = 4
@@ -68,9 +68,13 @@ class _Keys(NamedTuple):
 
 
 class Objects:
-    """Objects of one process, by address. Every method raises MemoryFault as said above."""
+    """Objects of one process, by address. Every method raises MemoryFault as said above.
 
-    def __init__(self, memory: Memory, layout: Layout) -> None:
+    ``guess_bytes`` may be read of an object even if it is smaller.
+    """
+
+    def __init__(self, memory: Memory, layout: Layout, guess_bytes: int = GUESS_BYTES) -> None:
+        self._guess_bytes = guess_bytes
         self._memory = memory
         self._layout = layout
         self._offsets = offsets = layout.offsets
@@ -139,7 +143,11 @@ class Objects:
 
     def type_name(self, address: int) -> str:
         """tp_name of the object's type: with its module for static types, else without."""
-        kind = self._type(self.pointer(address + self._offsets["object_type"]))
+        return self.name_of_type(self.pointer(address + self._offsets["object_type"]))
+
+    def name_of_type(self, address: int) -> str:
+        """tp_name of the type at this address."""
+        kind = self._type(address)
         window = self._window(kind.name, 1, _TYPE_NAME_LIMIT)
         if b"\0" not in window:
             window = self._memory.read(kind.name, _TYPE_NAME_LIMIT)
@@ -156,6 +164,19 @@ class Objects:
             count = _word_in(head, offsets["tuple_size"])
             items = address + offsets["tuple_item"]
         return list(self._words(items, count))
+
+    def set_items(self, address: int) -> list[int]:
+        """The addresses of a set's items, and of what marks deleted ones."""
+        offsets = self._offsets
+        if self.type_name(address) not in {"set", "frozenset"}:
+            raise MemoryFault(f"there is no set at {address:#x}")
+        slots = self.pointer(address + offsets["set_mask"]) + 1
+        entry = offsets["setentry_size"]
+        if slots > ITEMS_LIMIT:
+            raise MemoryFault(f"the set at {address:#x} has {slots} slots")
+        raw = self._memory.read(self.pointer(address + offsets["set_table"]), slots * entry)
+        keys = (_word_in(raw, at) for at in range(offsets["setentry_key"], len(raw), entry))
+        return [key for key in keys if key]
 
     def dict_items(self, address: int) -> Iterator[tuple[int, int]]:
         """The addresses of a dict's keys and values, in insertion order (not so if split)."""
@@ -175,7 +196,7 @@ class Objects:
     def attributes(self, address: int) -> Iterator[tuple[int, int]]:
         """The addresses of the names and values of an object's own attributes."""
         offsets = self._offsets
-        head = self._window(address, _HEAD_BYTES, _GUESS_BYTES)
+        head = self._window(address, _HEAD_BYTES, self._guess_bytes)
         type_address = _word_in(head, offsets["object_type"])
         kind = self._type(type_address)
         if kind.flags & _MANAGED_DICT and offsets["instance_managed_dict"] != NONE:
@@ -272,7 +293,7 @@ class Objects:
 
     def _object(self, address: int, flags: int, name: str, size: int = _HEAD_BYTES) -> bytes:
         """The first bytes, at least `size`, of an object whose type has one of the flags."""
-        head = self._window(address, size, _GUESS_BYTES)
+        head = self._window(address, size, self._guess_bytes)
         kind = self._type(_word_in(head, self._offsets["object_type"]))
         if not kind.flags & flags:
             raise MemoryFault(f"there is no {name} at {address:#x}")

@@ -1,0 +1,125 @@
+"""Memory as it was at one moment, or else the knowledge that it was not."""
+
+from __future__ import annotations
+
+import time
+from typing import Final
+
+from onlooker.errors import MemoryFault
+from onlooker.memory import READ_LIMIT_BYTES, Memory, ProcessMemory
+
+_BLOCK: Final = 1 << 14
+_PAGE: Final = 1 << 12
+_BLOCKS_LIMIT: Final = 1 << 13  # 128 MiB
+
+
+# What one call that reads many pieces takes: longer, and the target had time to come back to
+# where it was.
+_CALL_NS: Final = 40_000
+_PIECE_NS: Final = 1_000
+
+
+class Traced:
+    """Reads that are remembered, so that ``holds`` can tell whether all were true at one moment.
+
+    For what changes all the time: reading twice and finding the same does not prove much then, if
+    there was time enough between to change and to change back.
+    """
+
+    def __init__(self, memory: ProcessMemory) -> None:
+        self._memory = memory
+        self._pieces: dict[tuple[int, int], bytes] = {}
+
+    def read(self, address: int, length: int) -> bytes:
+        """Return exactly ``length`` bytes at ``address``, else raise MemoryFault."""
+        data = self._memory.read(address, length)
+        # What differs from before makes all of it untrue.
+        if self._pieces.setdefault((address, length), data) != data:
+            raise MemoryFault(f"the bytes at {address:#x} have just changed")
+        return data
+
+    def forget(self) -> None:
+        """Begin anew."""
+        self._pieces.clear()
+
+    def holds(self) -> bool:
+        """Whether all that was read is still there, twice within microseconds."""
+        pieces = [*self._pieces] * 2
+        expected = b"".join(self._pieces.values()) * 2
+        began_ns = time.perf_counter_ns()
+        try:
+            found = self._memory.read_at_once(pieces)
+        except MemoryFault:
+            return False
+        took_ns = time.perf_counter_ns() - began_ns
+        return found == expected and took_ns < _CALL_NS + _PIECE_NS * len(pieces)
+
+
+class Blocks:
+    """Reads a target in large pieces, each of them once, and can tell whether they changed since.
+
+    A small object costs a slice instead of a system call. What was read and has not changed by the
+    time that ``changed`` looks was all true at one moment: between the last read and that look.
+    """
+
+    def __init__(self, memory: Memory) -> None:
+        self._memory = memory
+        self._blocks: dict[int, bytes] = {}
+        self._pages: dict[int, bytes] = {}  # of blocks that can't be read whole
+        self._forgot = False
+
+    def read(self, address: int, length: int) -> bytes:
+        """Return exactly ``length`` bytes at ``address``, else raise MemoryFault."""
+        at = address & (_BLOCK - 1)
+        if 0 < length <= _BLOCK - at:
+            block = self._blocks.get(address - at)
+            if block is None:
+                block = self._load(address - at)
+            if block:
+                return block[at : at + length]
+            return self._from_pages(address, length)
+        if not 0 <= length <= READ_LIMIT_BYTES or address < 0:
+            raise MemoryFault(f"{length} bytes at {address:#x} can't be a structure of the target")
+        pieces = []
+        end = address + length
+        while address < end:
+            step = min(end - address, _BLOCK - address % _BLOCK)
+            pieces.append(self.read(address, step))
+            address += step
+        return b"".join(pieces)
+
+    def changed(self) -> bool:
+        """Whether any of what was read is not the same any more, or too much was read to tell."""
+        if self._forgot:
+            return True
+        try:
+            return any(
+                self._memory.read(address, len(block)) != block
+                for blocks in (self._blocks, self._pages)
+                for address, block in blocks.items()
+                if block
+            )
+        except MemoryFault:
+            return True
+
+    def _load(self, start: int) -> bytes:
+        if len(self._blocks) + len(self._pages) >= _BLOCKS_LIMIT:
+            self._blocks.clear()
+            self._pages.clear()
+            self._forgot = True
+        try:
+            block = self._memory.read(start, _BLOCK)
+        except MemoryFault:
+            block = b""
+        self._blocks[start] = block
+        return block
+
+    def _from_pages(self, address: int, length: int) -> bytes:
+        found = b""
+        for start in range(address - address % _PAGE, address + length, _PAGE):
+            page = self._pages.get(start)
+            if page is None:
+                page = self._pages[start] = self._memory.read(start, _PAGE)
+            found += page
+        at = address % _PAGE
+        return found[at : at + length]
