@@ -14,16 +14,20 @@ from typing import IO
 
 from onlooker.errors import OnlookerError
 from onlooker.profile.model import Function, Location, Profile, Sample, ValueType
-from onlooker.target import Recording, Target, ThreadStack
+from onlooker.profile.snapshot import GreenletStack, Snapshot, TaskStack, ThreadStack
+from onlooker.target import Recording, Target
 
 __all__ = [
     "Function",
+    "GreenletStack",
     "Location",
     "OnlookerError",
     "Profile",
     "Recording",
     "Sample",
+    "Snapshot",
     "Target",
+    "TaskStack",
     "ThreadStack",
     "ValueType",
     "write",

@@ -7,18 +7,21 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from typing import IO, TYPE_CHECKING, Final
 
 from onlooker.errors import TargetGone, UsageError
-from onlooker.observe import recorder as native
 from onlooker.observe.circumstances import caveats, circumstances, has_replaced_itself
 from onlooker.observe.naming import Naming
 from onlooker.observe.recorder import Counters, Outcome, Pause, Recorder
 from onlooker.profile.kinds import KINDS, Kind
 from onlooker.profile.model import Location, Mapping, Profile
 from onlooker.profile.rows import Row, Thread
+from onlooker.profile.snapshot import GreenletStack as GreenletStack
+from onlooker.profile.snapshot import Snapshot as Snapshot
+from onlooker.profile.snapshot import TaskStack as TaskStack
+from onlooker.profile.snapshot import ThreadStack as ThreadStack
 from onlooker.runtime.locate import Runtime, locate
 from onlooker.runtime.version import version_text
 from onlooker.version import VERSION
@@ -53,20 +56,6 @@ class Progress:
     recording: Callable[[], Recording]
 
 
-@dataclass(frozen=True, slots=True)
-class ThreadStack:
-    """What one thread is doing: its stack, leaf first, and facts.
-
-    One that could not be read without doubt (``read`` is false) has neither.
-    """
-
-    thread: Thread
-    stack: tuple[Location, ...]
-    on_cpu: bool
-    holds_gil: bool
-    read: bool = True
-
-
 @dataclass(frozen=True)
 class Recording:
     """What was recorded of a process: profiles of all the kinds asked for, from the same samples.
@@ -75,6 +64,7 @@ class Recording:
     STILL_RUNNING. ``caveats``
     are sentences about what the recording lacks; ``comments`` has them, too. ``rows`` are what was
     counted, ``stack`` names a row's ``stack_id``, leaf first, ``threads`` its ``thread_id``.
+    ``snapshot`` is there if a kind was asked for that is a picture of one moment.
     """
 
     kinds: tuple[Kind, ...]
@@ -90,16 +80,20 @@ class Recording:
     rows: Iterable[Row]
     stack: Callable[[int], tuple[Location, ...]]
     threads: dict[int, Thread]
+    snapshot: Snapshot | None = None
 
     def profile(self, kind: str, *, all_frames: bool = False) -> Profile:
         """One of the kinds recorded. Bootstrap frames are left out unless ``all_frames``.
 
         Raises UsageError for a kind that was not recorded.
         """
-        from onlooker.profile import build  # not before the first sample, which would wait for it
+        # Not before the first sample, which would wait for them.
+        from onlooker.profile import build, instant
 
         if kind not in {recorded.name for recorded in self.kinds}:
             raise UsageError(f"the profile {kind!r} was not recorded")
+        if self.snapshot and KINDS[kind].instant:
+            return instant.goroutine(self.snapshot, all_frames=all_frames)
         return build.build(
             KINDS[kind],
             self.rows,
@@ -168,7 +162,8 @@ class Target:
         """Sample the threads' stacks, ``rate_hz`` times a second and thread.
 
         Ends after ``seconds``, when ``stop()`` says so (it is asked some times a second and after
-        every signal), or with the target; what was gathered until then is returned.
+        every signal), or with the target; what was gathered until then is returned. A kind that is
+        a picture of one moment is taken at the end, and at once if there is no other.
         ``progress`` is called as often. ``own_child``: this process waits for the target's exit.
 
         Raises UsageError for a kind that does not exist or a rate or depth beyond reach, TargetGone
@@ -177,12 +172,15 @@ class Target:
         chosen = _kinds(kinds)
         _check_range("rate", rate_hz, MIN_RATE_HZ, MAX_RATE_HZ)
         _check_range("depth", depth, 1, MAX_DEPTH)
+        recorded = [kind for kind in chosen if not kind.instant]
+        if not recorded:
+            return self._taken(chosen, rate_hz, pause, depth)
         wanted = 0
-        if all(kind.wanted for kind in chosen):
-            for kind in chosen:
+        if all(kind.wanted for kind in recorded):
+            for kind in recorded:
                 wanted |= kind.wanted
         facts = 0
-        for kind in chosen:
+        for kind in recorded:
             facts |= kind.wanted | kind.also
         naming = Naming(self.runtime)
         before = circumstances(self.runtime.pid)
@@ -212,10 +210,14 @@ class Target:
                     pauses_ns=tuple(sorted(recorder.pauses_ns())),
                     caveats=notes,
                     comments=(
-                        *self._comments(chosen, rate_hz, pause, depth, counters, end),
+                        *self._comments(
+                            f"recorded: {','.join(kind.name for kind in chosen)} at {rate_hz:g} Hz,"
+                            f" pause {pause}, depth {depth}; ended: {end}",
+                            counters,
+                        ),
                         *notes,
                     ),
-                    mapping=Mapping(self.runtime.image_path, self.runtime.build_id),
+                    mapping=self._mapping,
                     rows=recorder.rows(),
                     stack=partial(naming.stack, recorder.stacks()),
                     threads=naming.threads(recorder.threads()),
@@ -233,41 +235,73 @@ class Target:
                 end = TARGET_REPLACED
             if end in {TARGET_ENDED, TARGET_REPLACED} and not recorder.counters.samples:
                 raise TargetGone(f"{end} (process {self.runtime.pid}) before anything was sampled")
-            return recording(end)
+            found = recording(end)
+            if len(recorded) < len(chosen):
+                found = self._with_snapshot(found, pause, depth)
+            return found
 
     def stacks(self, *, pause: Pause = "auto", depth: int = DEFAULT_DEPTH) -> list[ThreadStack]:
         """Every thread's stack, now; the thread that started first comes first."""
-        naming = Naming(self.runtime)
-        with Recorder(
-            self.runtime,
-            rate_hz=1,
-            facts=native.ON_CPU | native.HOLDS_GIL,
-            wanted=0,
-            pause=pause,
-            depth=depth,
-        ) as recorder:
-            if recorder.tick() is Outcome.GONE:
-                raise TargetGone(f"process {self.runtime.pid} has ended")
-            naming.learn(recorder)
-            stacks = recorder.stacks()
-            rows = {row.thread_id: row for row in recorder.rows() if row.count}
-            records = recorder.threads()
-            threads = naming.threads(records)
-            found = []
-            for index, record in reversed(list(enumerate(records))):
-                row = rows.get(index)
-                if row:
-                    found.append(
-                        ThreadStack(
-                            threads[index],
-                            naming.stack(stacks, row.stack_id),
-                            bool(row.facts & native.ON_CPU),
-                            bool(row.facts & native.HOLDS_GIL),
-                        )
-                    )
-                elif record.alive and record.thread_id:
-                    found.append(ThreadStack(threads[index], (), False, False, read=False))
-            return found
+        _check_range("depth", depth, 1, MAX_DEPTH)
+        from onlooker.observe import snapshot
+
+        return snapshot.threads(self.runtime, pause=pause, depth=depth)
+
+    def snapshot(self, *, pause: Pause = "auto", depth: int = DEFAULT_DEPTH) -> Snapshot:
+        """Every thread's stack and every asyncio task's, now.
+
+        ``pause`` is about threads: no task is stopped. Raises UsageError, TargetGone, NotPermitted.
+        """
+        return self._snapshot(pause, depth)[0]
+
+    def _snapshot(self, pause: Pause, depth: int) -> tuple[Snapshot, Counters]:
+        _check_range("depth", depth, 1, MAX_DEPTH)
+        seen, counters = self._seen(pause, depth)
+        what = f"taken: goroutine, pause {pause}, depth {depth}"
+        comments = *self._comments(what, counters), *seen.caveats
+        return replace(seen, comments=comments), counters
+
+    def _seen(self, pause: Pause, depth: int) -> tuple[Snapshot, Counters]:
+        from onlooker.observe import snapshot  # not before the first sample, which would wait
+
+        return snapshot.take(self.runtime, pause=pause, depth=depth)
+
+    def _with_snapshot(self, recording: Recording, pause: Pause, depth: int) -> Recording:
+        """The recording, with a picture of its end."""
+        try:
+            seen, _ = self._seen(pause, depth)
+        except TargetGone:
+            caveat = "the target ended: goroutine is empty"
+            seen = Snapshot((), (), (), time.time_ns(), (), self._mapping, (caveat,))
+        comments = *recording.comments, *seen.caveats
+        return replace(
+            recording,
+            caveats=(*recording.caveats, *seen.caveats),
+            comments=comments,
+            snapshot=replace(seen, comments=comments),
+        )
+
+    def _taken(
+        self, chosen: tuple[Kind, ...], rate_hz: float, pause: Pause, depth: int
+    ) -> Recording:
+        """A recording of nothing but one moment."""
+        snapshot, counters = self._snapshot(pause, depth)
+        return Recording(
+            kinds=chosen,
+            rate_hz=rate_hz,
+            start_ns=snapshot.time_ns,
+            duration_ns=0,
+            end=TIME_IS_UP,
+            counters=counters,
+            pauses_ns=(),
+            caveats=snapshot.caveats,
+            comments=snapshot.comments,
+            mapping=snapshot.mapping,
+            rows=(),
+            stack=lambda _: (),
+            threads={},
+            snapshot=snapshot,
+        )
 
     def profiles(self) -> list[NamedProfile]:
         """Every profile that can be had at any moment, by name, and those made by new_profile.
@@ -322,7 +356,9 @@ class Target:
                     profiles.NamedProfile(kind.name, partial(self._grown, kind))
                     for kind in _grown()
                 ]
-                self._profiles = profiles.Profiles(grown, self._describe, self._record_cpu)
+                goroutine = profiles.NamedProfile("goroutine", self._goroutine)
+                built_in = (*grown, goroutine)
+                self._profiles = profiles.Profiles(built_in, self._describe, self._record_cpu)
             return self._profiles
 
     def _grown(self, kind: Kind) -> Profile:
@@ -336,11 +372,16 @@ class Target:
         about = build.Recording(1, time.time_ns(), 0, (comment, note), mapping)
         return build.build(kind, (), lambda _: (), {}, about)
 
+    def _goroutine(self) -> Profile:
+        from onlooker.profile import instant
+
+        return instant.goroutine(self.snapshot())
+
     def _record_cpu(self, rate_hz: float, stop: Callable[[], bool]) -> Profile:
         return self.record(["cpu"], rate_hz=rate_hz, stop=stop).profile("cpu")
 
     def _describe(self) -> tuple[Mapping, str]:
-        return Mapping(self.runtime.image_path, self.runtime.build_id), self._target_comment()
+        return self._mapping, self._target_comment()
 
     def _target_comment(self) -> str:
         identity = self.runtime.identity
@@ -348,22 +389,17 @@ class Target:
         target = f"{identity.program}, pid {identity.pid}, started {started}, Python {self.version}"
         return f"target: {target} ({identity.executable}): {shlex.join(identity.argv)}"
 
-    def _comments(
-        self,
-        kinds: Sequence[Kind],
-        rate_hz: float,
-        pause: Pause,
-        depth: int,
-        counters: Counters,
-        end: str,
-    ) -> tuple[str, ...]:
-        names = ",".join(kind.name for kind in kinds)
+    def _comments(self, what: str, counters: Counters) -> tuple[str, ...]:
         return (
             f"onlooker {VERSION}: {shlex.join(sys.argv)}",
             self._target_comment(),
-            f"recorded: {names} at {rate_hz:g} Hz, pause {pause}, depth {depth}; ended: {end}",
+            what,
             "truth: " + ", ".join(f"{name} {value}" for name, value in truth(counters)),
         )
+
+    @property
+    def _mapping(self) -> Mapping:
+        return Mapping(self.runtime.image_path, self.runtime.build_id)
 
 
 def truth(counters: Counters) -> tuple[tuple[str, int], ...]:

@@ -1,11 +1,12 @@
-"""``onlooker dump``: the stack of every thread, now."""
+"""``onlooker dump``: the stack of every thread and every asyncio task, now."""
 
 from __future__ import annotations
 
 import json
 import shlex
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import replace
+from typing import Any
 
 from onlooker.cli import limits, terminal
 from onlooker.cli.arguments import Arguments
@@ -13,50 +14,86 @@ from onlooker.cli.choice import open_target
 from onlooker.profile.bootstrap import without_bootstrap
 from onlooker.profile.model import Location
 from onlooker.profile.printable import printable
-from onlooker.target import Target, ThreadStack
+from onlooker.profile.rows import Thread
+from onlooker.target import Snapshot, Target, TaskStack, ThreadStack
 
 
 def run(arguments: Arguments) -> int:
     """Print the stacks, as text or JSON."""
     with open_target(arguments) as target:
         limits.raise_open_files()
-        stacks = target.stacks(pause=arguments.pause, depth=arguments.depth)
+        snapshot = target.snapshot(pause=arguments.pause, depth=arguments.depth)
         if not arguments.all_frames:
-            stacks = [
-                replace(stack, stack=tuple(without_bootstrap(stack.stack))) for stack in stacks
-            ]
-        terminal.put(as_json(target, stacks) if arguments.json else as_text(target, stacks))
+            snapshot = _cut(snapshot)
+        for caveat in snapshot.caveats:
+            terminal.say(f"note: {caveat}")
+        terminal.put(as_json(target, snapshot) if arguments.json else as_text(target, snapshot))
     return 0
 
 
-def as_text(target: Target, stacks: Sequence[ThreadStack]) -> str:
-    """Return what people read, the most recent call of each thread first."""
-    return "".join(f"{line}\n" for line in _lines(target, stacks))
+def _cut(snapshot: Snapshot) -> Snapshot:
+    """Return the same without the frames that only start other code."""
+    return replace(
+        snapshot,
+        threads=tuple(
+            replace(thread, stack=tuple(without_bootstrap(thread.stack)))
+            for thread in snapshot.threads
+        ),
+    )
 
 
-def _lines(target: Target, stacks: Sequence[ThreadStack]) -> Iterator[str]:
+def as_text(target: Target, snapshot: Snapshot) -> str:
+    """Return what people read, the most recent call of each thread and task first."""
+    return "".join(f"{line}\n" for line in _lines(target, snapshot))
+
+
+def _lines(target: Target, snapshot: Snapshot) -> Iterator[str]:
     identity = target.runtime.identity
     yield (
         f"process {identity.pid}: Python {target.version} ({printable(identity.executable)}):"
         f" {printable(shlex.join(identity.argv))}"
     )
-    several = len({stack.thread.interpreter for stack in stacks}) > 1
-    for stack in stacks:
-        thread = stack.thread
-        what = [f"thread {thread.thread_id}"]
-        if thread.name:
-            what[0] += f' "{printable(thread.name)}"'
-        if several:
-            what.append(f"interpreter {thread.interpreter}")
-        if stack.read:
-            what.append("on CPU" if stack.on_cpu else "waiting")
-        if stack.holds_gil:
-            what.append("holds the GIL")
+    several = len({thread.thread.interpreter for thread in snapshot.threads}) > 1
+    for thread in snapshot.threads:
         yield ""
-        yield ", ".join(what)
-        if not stack.read:
+        yield ", ".join(_about_thread(thread, several))
+        if not thread.read:
             yield "    (its stack could not be read: it kept moving)"
-        yield from (f"    {_frame(location)}" for location in stack.stack)
+        yield from (f"    {_frame(location)}" for location in thread.stack)
+    for task in snapshot.tasks:
+        yield ""
+        yield ", ".join(_about_task(task))
+        yield from (f"    {_frame(location)}" for location in task.stack)
+
+
+def _about_thread(stack: ThreadStack, several: bool) -> Iterator[str]:
+    yield _thread(stack.thread)
+    if several:
+        yield f"interpreter {stack.thread.interpreter}"
+    if stack.read:
+        yield "on CPU" if stack.on_cpu else "waiting"
+    if stack.holds_gil:
+        yield "holds the GIL"
+    if stack.task:
+        yield f"runs {_quoted('task', stack.task)}"
+
+
+def _about_task(stack: TaskStack) -> Iterator[str]:
+    yield _quoted("task", stack.name)
+    yield f"waiting for {printable(stack.waits_for)}" if stack.state == "waiting" else stack.state
+    if stack.awaited_by:
+        yield "awaited by " + ", ".join(_quoted("", name) for name in stack.awaited_by)
+    if stack.thread.thread_id:
+        yield f"of {_thread(stack.thread)}"
+
+
+def _thread(thread: Thread) -> str:
+    number = f"thread {thread.thread_id}"
+    return _quoted(number, thread.name) if thread.name else number
+
+
+def _quoted(what: str, name: str) -> str:
+    return f'{what} "{printable(name)}"'.lstrip()
 
 
 def _frame(location: Location) -> str:
@@ -66,7 +103,7 @@ def _frame(location: Location) -> str:
     return f"{printable(function.name)} ({printable(function.filename)}:{location.line})"
 
 
-def as_json(target: Target, stacks: Sequence[ThreadStack]) -> str:
+def as_json(target: Target, snapshot: Snapshot) -> str:
     """Return the same as one JSON object."""
     identity = target.runtime.identity
     dump = {
@@ -83,16 +120,35 @@ def as_json(target: Target, stacks: Sequence[ThreadStack]) -> str:
                 "read": stack.read,
                 "on_cpu": stack.on_cpu,
                 "holds_gil": stack.holds_gil,
-                "stack": [
-                    {
-                        "function": location.function.name,
-                        "file": location.function.filename,
-                        "line": location.line,
-                    }
-                    for location in stack.stack
-                ],
+                "task": stack.task,
+                "stack": _frames(stack.stack),
             }
-            for stack in stacks
+            for stack in snapshot.threads
         ],
+        "tasks": [
+            {
+                "task_id": stack.task_id,
+                "name": stack.name,
+                "interpreter": stack.thread.interpreter,
+                "thread_id": stack.thread.thread_id,
+                "state": stack.state,
+                "waits_for": stack.waits_for,
+                "awaited_by": list(stack.awaited_by),
+                "stack": _frames(stack.stack),
+            }
+            for stack in snapshot.tasks
+        ],
+        "caveats": list(snapshot.caveats),
     }
     return json.dumps(dump) + "\n"
+
+
+def _frames(stack: tuple[Location, ...]) -> list[dict[str, Any]]:
+    return [
+        {
+            "function": location.function.name,
+            "file": location.function.filename,
+            "line": location.line,
+        }
+        for location in stack
+    ]

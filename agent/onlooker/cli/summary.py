@@ -23,10 +23,11 @@ def lines(
 ) -> Iterator[str]:
     """Yield the lines for people."""
     identity = target.runtime.identity
-    kinds = ",".join(kind.name for kind in recording.kinds)
+    what = ",".join(kind.name for kind in recording.kinds)
+    if recording.duration_ns:
+        what += f" for {recording.duration_ns / 1e9:.1f} s at {recording.rate_hz:g} Hz"
     yield styled(
-        f"{printable(identity.program)}, pid {identity.pid}, Python {target.version}:"
-        f" {kinds} for {recording.duration_ns / 1e9:.1f} s at {recording.rate_hz:g} Hz",
+        f"{printable(identity.program)}, pid {identity.pid}, Python {target.version}: {what}",
         BOLD,
     )
     if recording.end != TIME_IS_UP:

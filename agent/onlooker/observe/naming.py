@@ -64,9 +64,7 @@ class Naming:
 
         Raises TargetGone; what was learnt before stays.
         """
-        codes = recorder.take_codes()
-        self._codes.update(codes)
-        self._learn_modules({code.filename for _, code in codes if code.filename[:1] != "<"})
+        self.adopt(recorder.take_codes())
         records = recorder.threads()
         now_s = time.monotonic()
         # A program that has only begun has yet to name its threads: look sooner at first.
@@ -74,6 +72,13 @@ class Naming:
         if len(records) != self._threads_named or now_s - self._threads_named_s > wait_s:
             self._threads_named, self._threads_named_s = len(records), now_s
             self._learn_threads(records)
+
+    def adopt(self, codes: Iterable[tuple[int, Code]]) -> None:
+        """Take code objects, by the numbers that they shall have. Raises TargetGone."""
+        texts = dict(codes)
+        self._codes.update(texts)
+        names = {code.filename for code in texts.values()}
+        self._learn_modules({name for name in names if name[:1] != "<"})
 
     def _learn_modules(self, files: set[str]) -> None:
         files = files - self._modules.by_file.keys() - self._files_without_module

@@ -89,6 +89,21 @@ def _contentions(
     )
 
 
+def _picture(name: str, help_text: str) -> Kind:
+    """Return a kind that profile/instant.py makes."""
+    count = ValueType(name, "count")
+    return Kind(
+        name,
+        help_text,
+        0,
+        (count,),
+        lambda row: (row.count,),
+        period_type=count,
+        fixed_period=1,
+        instant=True,
+    )
+
+
 KINDS: Final[Mapping[str, Kind]] = MappingProxyType(
     {
         kind.name: kind
@@ -129,6 +144,10 @@ KINDS: Final[Mapping[str, Kind]] = MappingProxyType(
                 also=WAITS_GIL,
                 note="mutex: delay is the time of all threads that waited for the GIL, estimated"
                 " from samples; contentions are waits that samples met, and so a lower bound",
+            ),
+            _picture(
+                "goroutine",
+                "what all threads and suspended asyncio tasks are doing at the end; alone, now",
             ),
         )
     }

@@ -1,0 +1,162 @@
+"""What a process is doing now: every thread's stack, and every task's."""
+
+from __future__ import annotations
+
+import re
+import time
+from dataclasses import replace
+from typing import Final, cast
+
+from onlooker.errors import TargetGone
+from onlooker.observe import recorder as native
+from onlooker.observe.naming import Naming
+from onlooker.observe.recorder import Code, Counters, Outcome, Pause, Recorder
+from onlooker.profile.model import Function, Location, Mapping
+from onlooker.profile.rows import Thread
+from onlooker.profile.snapshot import Snapshot, TaskStack, TaskState, ThreadStack
+from onlooker.runtime.asyncio_tasks import Tasks, read_tasks
+from onlooker.runtime.locate import Runtime
+
+# The recorder numbers the code objects that it meets with 32 bits; those of tasks come behind.
+_TASK_CODES: Final = 1 << 32
+
+_DIGITS: Final = re.compile(r"([0-9]+)")
+_SORTED_BY: Final = 64  # characters of a name
+
+
+def take(runtime: Runtime, *, pause: Pause, depth: int) -> tuple[Snapshot, Counters]:
+    """Look at everything once. The snapshot's comments are left to the caller.
+
+    Raises TargetGone, NotPermitted.
+    """
+    naming = Naming(runtime)
+    threads, idents, counters = _threads(runtime, naming, pause, depth)
+    time_ns = time.time_ns()
+    found = read_tasks(runtime)
+    naming.adopt((_TASK_CODES + number, Code(*text)) for number, text in enumerate(found.codes))
+    tasks = _tasks(found, naming, idents, depth)
+    threads, tasks = _joined(found, naming, threads, tasks)
+    order = {thread.thread.thread_id: place for place, thread in enumerate(threads)}
+    tasks.sort(key=lambda task: (order.get(task.thread.thread_id, len(order)), _natural(task.name)))
+    left_out = f"{found.unsettled} asyncio tasks moved each time that they were read: left out"
+    snapshot = Snapshot(
+        threads=tuple(threads),
+        tasks=tuple(tasks),
+        greenlets=(),
+        time_ns=time_ns,
+        comments=(),
+        mapping=Mapping(runtime.image_path, runtime.build_id),
+        caveats=(left_out,) if found.unsettled else (),
+    )
+    return snapshot, counters
+
+
+def threads(runtime: Runtime, *, pause: Pause, depth: int) -> list[ThreadStack]:
+    """Look at the threads only; the one that started first comes first."""
+    return _threads(runtime, Naming(runtime), pause, depth)[0]
+
+
+def _threads(
+    runtime: Runtime, naming: Naming, pause: Pause, depth: int
+) -> tuple[list[ThreadStack], dict[int, Thread], Counters]:
+    """The threads' stacks; the threads by threading's ident; how the reads went."""
+    with Recorder(
+        runtime,
+        rate_hz=1,
+        facts=native.ON_CPU | native.HOLDS_GIL,
+        wanted=0,
+        pause=pause,
+        depth=depth,
+    ) as recorder:
+        if recorder.tick() is Outcome.GONE:
+            raise TargetGone(f"process {runtime.pid} has ended")
+        naming.learn(recorder)
+        stacks = recorder.stacks()
+        rows = {row.thread_id: row for row in recorder.rows() if row.count}
+        records = recorder.threads()
+        threads = naming.threads(records)
+        found = []
+        for index, record in reversed(list(enumerate(records))):
+            row = rows.get(index)
+            if row:
+                found.append(
+                    ThreadStack(
+                        threads[index],
+                        naming.stack(stacks, row.stack_id),
+                        bool(row.facts & native.ON_CPU),
+                        bool(row.facts & native.HOLDS_GIL),
+                    )
+                )
+            elif record.alive and record.thread_id:
+                found.append(ThreadStack(threads[index], (), False, False, read=False))
+        idents = {
+            record.thread_id: threads[index]
+            for index, record in enumerate(records)
+            if record.alive and record.thread_id
+        }
+        return found, idents, recorder.counters
+
+
+def _tasks(found: Tasks, naming: Naming, idents: dict[int, Thread], depth: int) -> list[TaskStack]:
+    stacks: dict[tuple[tuple[int, int], ...], tuple[Location, ...]] = {}
+
+    def stack(frames: tuple[tuple[int, int], ...]) -> tuple[Location, ...]:
+        known = stacks.get(frames)
+        if known is None:
+            kept = [naming.location(_TASK_CODES + code, lasti) for code, lasti in frames[:depth]]
+            if len(frames) > depth:
+                kept.append(naming.location(native.CODE_OMITTED, len(frames) - depth))
+            known = stacks[frames] = tuple(kept)
+        return known
+
+    return [
+        TaskStack(
+            name=task.name,
+            task_id=task.address,
+            # A thread may be in several interpreters.
+            thread=replace(idents.get(task.thread) or Thread(0), interpreter=task.interpreter),
+            state=cast(TaskState, task.state),
+            waits_for=task.waits_for,
+            stack=stack(task.frames),
+            awaited_by=task.awaited_by,
+        )
+        for task in found.tasks
+    ]
+
+
+def _joined(
+    found: Tasks, naming: Naming, threads: list[ThreadStack], tasks: list[TaskStack]
+) -> tuple[list[ThreadStack], list[TaskStack]]:
+    """Threads with the tasks that they run, and those tasks with what they call.
+
+    The threads were read first, and a moment later a loop may run another task. So it counts as
+    running in its thread only if the thread's stack has its function.
+    """
+    places = {thread.thread.thread_id: place for place, thread in enumerate(threads)}
+    for index, (task, raw) in enumerate(zip(tasks, found.tasks, strict=True)):
+        place = places.get(task.thread.thread_id)
+        if task.state != "running" or raw.entry < 0 or place is None:
+            continue
+        end = _end(threads[place].stack, naming.location(_TASK_CODES + raw.entry, 0).function)
+        if end:
+            tasks[index] = replace(task, stack=threads[place].stack[:end])
+            # Of tasks that start one another eagerly, the innermost is the loop's current one.
+            if raw.current:
+                threads[place] = replace(threads[place], task=task.name)
+    return threads, tasks
+
+
+def _natural(name: str) -> list[tuple[int, int, str]]:
+    """A key to sort by that has Task-9 before Task-10."""
+    return [
+        (0, int(part), "") if part.isascii() and part.isdigit() else (1, 0, part)
+        for part in _DIGITS.split(name[:_SORTED_BY])
+    ]
+
+
+def _end(stack: tuple[Location, ...], function: Function) -> int:
+    """Behind the outermost frame of a function, 0 if there is none."""
+    for end in range(len(stack), 0, -1):
+        if stack[end - 1].function == function:
+            return end
+    return 0

@@ -1,0 +1,73 @@
+"""What a process is doing at one moment: its threads, tasks and greenlets. Pure data."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from onlooker.profile.model import Location, Mapping
+from onlooker.profile.rows import Thread
+
+TaskState = Literal["running", "waiting", "runnable", "created"]
+
+
+@dataclass(frozen=True, slots=True)
+class ThreadStack:
+    """What one thread is doing: its stack, leaf first, and facts.
+
+    One that could not be read without doubt (``read`` is false) has neither. ``task`` is the name
+    of the asyncio task that it runs; empty if it runs none.
+    """
+
+    thread: Thread
+    stack: tuple[Location, ...]
+    on_cpu: bool
+    holds_gil: bool
+    read: bool = True
+    task: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class TaskStack:
+    """What one asyncio task is doing.
+
+    ``state`` is "running"; "waiting" for ``waits_for``, which is another task (``Task 'name'``) or
+    the type of a future; "runnable" if its turn comes without anything else having to happen; or
+    "created" if it has not run yet. ``stack`` is leaf first: the innermost function that it awaits,
+    down to the task's own; if it runs, what it is calling. It is empty if the task never held still
+    for long enough, or is of no Python function.
+
+    ``task_id`` is its address. ``thread`` is the one that runs its event loop; its ``thread_id`` is
+    0 if none does. ``awaited_by`` are the names of the tasks that wait for this one.
+    """
+
+    name: str
+    task_id: int
+    thread: Thread
+    state: TaskState
+    waits_for: str
+    stack: tuple[Location, ...]
+    awaited_by: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class GreenletStack:
+    """What one suspended greenlet is doing. ``kind`` is the name of its type."""
+
+    greenlet_id: int
+    kind: str
+    thread: Thread
+    stack: tuple[Location, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """All of it. ``time_ns`` counts from the Unix epoch; ``caveats`` are also in ``comments``."""
+
+    threads: tuple[ThreadStack, ...]
+    tasks: tuple[TaskStack, ...]
+    greenlets: tuple[GreenletStack, ...]
+    time_ns: int
+    comments: tuple[str, ...]
+    mapping: Mapping
+    caveats: tuple[str, ...] = ()
