@@ -1,61 +1,43 @@
 #include "displace.h"
 
-#include <sys/syscall.h>
-#include <unistd.h>
-
 /* Times that we follow a thread from CPU to CPU. */
 #define FOLLOW_LIMIT 4u
 
-/* A waking thread takes the CPU at once from one with a longer slice; with equal slices it may have
- * to wait some milliseconds (EEVDF since Linux 6.12; older kernels ignore the wish). */
-#define SLICE_NS 100000u
-
-/* struct sched_attr of <linux/sched/types.h>, first version, which can't be included together with
- * <sched.h> everywhere. `runtime` is the slice of a SCHED_OTHER thread. */
-typedef struct attributes {
-    uint32_t size, policy;
-    uint64_t flags;
-    int32_t nice;
-    uint32_t priority;
-    uint64_t runtime, deadline, period;
-} attributes;
-
-/* Returns the slice as it was, or 0 when it can't be changed. */
-static uint64_t set_slice(uint64_t slice_ns)
+bool displace_hurry(displacement *displacement)
 {
-    attributes attributes = {0};
-    if (syscall(SYS_sched_getattr, 0, &attributes, sizeof attributes, 0) ||
-        attributes.policy != SCHED_OTHER)
-        return 0;
-    uint64_t old_ns = attributes.runtime;
-    attributes.runtime = slice_ns;
-    return syscall(SYS_sched_setattr, 0, &attributes, 0) ? 0 : old_ns;
+    if (displacement->hurried)
+        return true;
+    displacement->policy = sched_getscheduler(0);
+    struct sched_param least = {.sched_priority = sched_get_priority_min(SCHED_FIFO)};
+    displacement->hurried = displacement->policy >= 0 &&
+                            sched_setscheduler(0, SCHED_FIFO | SCHED_RESET_ON_FORK, &least) == 0;
+    return displacement->hurried;
 }
 
-static bool bind_to(displacement *displacement, int32_t cpu)
+bool displace_to(displacement *displacement, int32_t cpu, bool reluctantly)
 {
     cpu_set_t cpus;
-    if (cpu < 0 || cpu >= CPU_SETSIZE)
+    if (cpu < 0 || cpu >= CPU_SETSIZE || (!displace_hurry(displacement) && !reluctantly))
         return false;
+    if (displacement->bound && displacement->cpu == cpu)
+        return true;
     CPU_ZERO(&cpus);
     CPU_SET((size_t)cpu, &cpus);
     if (!displacement->bound &&
         sched_getaffinity(0, sizeof displacement->cpus, &displacement->cpus))
         return false;
-    if (!displacement->slice_ns)
-        displacement->slice_ns = set_slice(SLICE_NS);
     if (sched_setaffinity(0, sizeof cpus, &cpus))
         return false;
     displacement->bound = true;
+    displacement->cpu = cpu;
     return true;
 }
 
-enum displaced displace_begin(displacement *displacement, tasks *tasks, task *task)
+enum displaced displace_begin(displacement *displacement, tasks *tasks, task *task,
+                              bool reluctantly)
 {
-    /* It has most likely stayed where it was last seen; reading its CPU anew takes longer than all
-     * the rest. */
-    if (task->cpu != sched_getcpu())
-        bind_to(displacement, task->cpu);
+    /* It has most likely stayed where it was last seen. */
+    displace_to(displacement, task->cpu, reluctantly);
     for (uint32_t i = 0; i < FOLLOW_LIMIT; i++) {
         if (!task_account(tasks, task) || !task->slices)
             return DISPLACED_NOT;
@@ -65,7 +47,7 @@ enum displaced displace_begin(displacement *displacement, tasks *tasks, task *ta
         /* We are on this CPU, so the thread is not, and task->slices was counted before. */
         if (task->cpu == sched_getcpu())
             return DISPLACED;
-        if (!bind_to(displacement, task->cpu))
+        if (!displace_to(displacement, task->cpu, reluctantly))
             return DISPLACED_NOT;
     }
     return DISPLACED_NOT;
@@ -78,15 +60,18 @@ bool displace_held(const displacement *displacement, tasks *tasks, task *task)
 
 void displace_end(displacement *displacement)
 {
+    if (displacement->bound) {
+        /* Not only may we go elsewhere, we do: whatever we do next is not for this CPU. */
+        cpu_set_t others = displacement->cpus;
+        CPU_CLR((size_t)sched_getcpu(), &others);
+        if (CPU_COUNT(&others))
+            sched_setaffinity(0, sizeof others, &others);
+    }
+    if (displacement->hurried) {
+        struct sched_param none = {0};
+        sched_setscheduler(0, displacement->policy, &none);
+    }
     if (displacement->bound)
         sched_setaffinity(0, sizeof displacement->cpus, &displacement->cpus);
-    displacement->bound = false;
-}
-
-void displace_finish(displacement *displacement)
-{
-    displace_end(displacement);
-    if (displacement->slice_ns)
-        set_slice(displacement->slice_ns);
-    displacement->slice_ns = 0;
+    displacement->bound = displacement->hurried = false;
 }

@@ -16,10 +16,12 @@
 #include "tasks.h"
 
 typedef struct displacement {
-    bool bound;        /* to one CPU */
-    cpu_set_t cpus;    /* those that the calling thread may use otherwise */
-    uint64_t slice_ns; /* as it was; 0: not changed */
-    uint64_t slices;   /* of the thread that stands still */
+    bool bound; /* to one CPU: */
+    int32_t cpu;
+    cpu_set_t cpus;  /* those that the calling thread may use otherwise */
+    bool hurried;    /* it is a real-time thread for the moment */
+    int policy;      /* that it has otherwise */
+    uint64_t slices; /* of the thread that stands still */
 } displacement;
 
 enum displaced {
@@ -28,16 +30,29 @@ enum displaced {
     DISPLACED_NOT,    /* can't be done: its CPU is not for us, or the kernel doesn't count */
 };
 
-/* Binds the calling thread to TASK's CPU; it stays so until displace_end. */
-enum displaced displace_begin(displacement *displacement, tasks *tasks, task *task);
+/* Puts the calling thread before all ordinary threads, until displace_end. False if it has no right
+ * to real time (CAP_SYS_NICE).
+ *
+ * An ordinary thread that is woken, or comes to a CPU, may have to wait there until the other makes
+ * a system call (lazy preemption, since Linux 6.13), and then finds it nowhere else. */
+bool displace_hurry(displacement *displacement);
+
+/* Puts the calling thread on CPU, in a hurry, until displace_end. False if it may not; RELUCTANTLY
+ * does without the hurry.
+ *
+ * Best go there and sleep: the timer that wakes us then interrupts whatever runs. To take a running
+ * thread's CPU at once another CPU has to be interrupted, which takes its time; on some virtual
+ * machines as long as until the next system call, and then that is where the thread is found. */
+bool displace_to(displacement *displacement, int32_t cpu, bool reluctantly);
+
+/* Takes TASK's CPU in this way, if we are not on it already. */
+enum displaced displace_begin(displacement *displacement, tasks *tasks, task *task,
+                              bool reluctantly);
 
 /* True if the thread hasn't run since displace_begin. */
 bool displace_held(const displacement *displacement, tasks *tasks, task *task);
 
-/* Gives the calling thread back the CPUs that it had. */
+/* Gives the CPU back. */
 void displace_end(displacement *displacement);
-
-/* And the slices. Setting them costs the calling thread its turn, so it is not for every read. */
-void displace_finish(displacement *displacement);
 
 #endif

@@ -18,6 +18,10 @@ static const patience RUNNING = {1, 4};
 #define MOVE_ON_NS 50000u
 #define MOVE_ON_LIMIT_NS 10000000u
 
+/* After so many samples a restless thread is asked, by so many reads, whether it still is. */
+#define STAYS_RESTLESS 32u
+#define PROBES 16u
+
 /* Reads until it succeeds. WALK_TORN: out of patience. */
 static int walk_repeatedly(reader *reader, walk *walk, patience patience, uint32_t *stack,
                            bool *retried)
@@ -55,16 +59,14 @@ static int read_stack(reader *reader, thread *thread, patience patience, uint32_
     return result;
 }
 
-/* What we take from the target is time on its CPU: from here to let_go. */
+/* What we take from the target is time on its CPU: from here to reader_leave. */
 static void intrude(reader *reader)
 {
     if (!reader->intruding_since)
         reader->intruding_since = own_cpu_ns();
 }
 
-/* After each thread, for reading all the others takes nothing from the one that had to stand still,
- * and may take very much longer. */
-static void let_go(reader *reader)
+void reader_leave(reader *reader)
 {
     displace_end(&reader->displacement);
     if (reader->intruding_since)
@@ -72,10 +74,30 @@ static void let_go(reader *reader)
     reader->intruding_since = 0;
 }
 
-void reader_let_go(reader *reader)
+void reader_begin(reader *reader)
 {
+    if (reader->displacement.bound)
+        intrude(reader);
+    reader->awaited = 0;
+}
+
+void reader_end(reader *reader)
+{
+    if (reader->intruding_since)
+        reader->intruding_ns += own_cpu_ns() - reader->intruding_since;
     reader->intruded_ns = reader->intruding_ns;
-    reader->intruding_ns = 0;
+    reader->intruding_since = reader->intruding_ns = 0;
+}
+
+void reader_wait(reader *reader, bool asleep)
+{
+    if (asleep && reader->awaited &&
+        displace_to(&reader->displacement, reader->awaited_cpu,
+                    reader->pause == ONLOOKER_PAUSE_NEVER))
+        return;
+    displace_end(&reader->displacement);
+    if (asleep)
+        displace_hurry(&reader->displacement);
 }
 
 static int read_paused(reader *reader, thread *thread, uint32_t *stack, uint32_t *record,
@@ -100,7 +122,8 @@ static int read_paused(reader *reader, thread *thread, uint32_t *stack, uint32_t
 static int read_displaced(reader *reader, thread *thread, uint32_t *stack, uint32_t *record,
                           bool *retried, bool *possible)
 {
-    enum displaced displaced = displace_begin(&reader->displacement, reader->tasks, thread->task);
+    enum displaced displaced = displace_begin(&reader->displacement, reader->tasks, thread->task,
+                                              reader->pause == ONLOOKER_PAUSE_NEVER);
     *possible = displaced != DISPLACED_NOT;
     intrude(reader);
     switch (displaced) {
@@ -120,21 +143,32 @@ static int read_displaced(reader *reader, thread *thread, uint32_t *stack, uint3
             walk_forget(&state->walk);
         return WALK_TORN;
     }
-    reader->counters->displaced += result == ONLOOKER_OK;
+    if (result != ONLOOKER_OK)
+        return result;
+    reader->counters->displaced++;
+    if (++thread->displaced < STAYS_RESTLESS) {
+        reader->awaited = thread->walk.tstate;
+        reader->awaited_cpu = thread->task->cpu;
+    }
     return result;
 }
 
-/* Whether the thread calls and returns so much that reads of it are torn. It is found out by reads
- * that don't count, while the thread can run beside us. */
+/* Whether the thread calls and returns so much that reads of it are torn. Once it does it is asked
+ * again from time to time, by reads that don't count, from another CPU than its own. */
 static bool is_restless(reader *reader, thread *thread)
 {
-    if (thread->calm < CALM && !reader->displacement.bound && thread->task->cpu != sched_getcpu()) {
-        uint32_t stack = STACK_EMPTY;
-        bool retried;
-        int result = walk_repeatedly(reader, &thread->walk, RUNNING, &stack, &retried);
-        thread->calm = result == ONLOOKER_OK ? thread->calm + 1 : 0;
+    if (thread->restless && thread->displaced >= STAYS_RESTLESS &&
+        thread->task->cpu != sched_getcpu()) {
+        thread->displaced = 0;
+        thread->restless = false;
+        for (uint32_t i = 0; i < PROBES && !thread->restless; i++) {
+            uint32_t stack = STACK_EMPTY;
+            bool retried;
+            thread->restless =
+                walk_repeatedly(reader, &thread->walk, RUNNING, &stack, &retried) == WALK_TORN;
+        }
     }
-    return thread->calm < CALM;
+    return thread->restless;
 }
 
 /* Waits until the thread has run. */
@@ -148,8 +182,7 @@ static void let_move_on(reader *reader, task *task)
     }
 }
 
-static int read_either_way(reader *reader, thread *thread, uint32_t *stack, uint32_t *record,
-                           bool *retried)
+int read_thread(reader *reader, thread *thread, uint32_t *stack, uint32_t *record, bool *retried)
 {
     int32_t pause = reader->pause;
     task *task = thread->task;
@@ -160,7 +193,8 @@ static int read_either_way(reader *reader, thread *thread, uint32_t *stack, uint
         int result = read_stack(reader, thread, asleep ? STILL : RUNNING, stack, record, retried);
         if (result != WALK_TORN)
             return result;
-        thread->calm = 0;
+        thread->restless = true;
+        thread->displaced = 0;
     }
     for (uint32_t round = 0; round < ROUNDS; round++) {
         int result = WALK_TORN;
@@ -179,11 +213,4 @@ static int read_either_way(reader *reader, thread *thread, uint32_t *stack, uint
         let_move_on(reader, task);
     }
     return read_stack(reader, thread, STILL, stack, record, retried);
-}
-
-int read_thread(reader *reader, thread *thread, uint32_t *stack, uint32_t *record, bool *retried)
-{
-    int result = read_either_way(reader, thread, stack, record, retried);
-    let_go(reader);
-    return result;
 }

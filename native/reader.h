@@ -23,20 +23,28 @@ typedef struct reader {
     int32_t pause; /* ONLOOKER_PAUSE_... */
     thread_stop stop;
     displacement displacement;
-    bool still;               /* the thread that is being read stands still */
-    uint64_t intruding_since; /* our CPU time when a thread was made to stand still; 0: none was */
-    uint64_t intruding_ns;    /* CPU time that this took in the tick under way */
-    uint64_t intruded_ns;     /* and in the tick before the last reader_let_go */
-    uint32_t *pauses_ns;      /* a ring of PAUSES_KEPT */
+    bool still;       /* the thread that is being read stands still */
+    uint64_t awaited; /* thread state, on whose CPU we wait for the next tick; 0: none */
+    int32_t awaited_cpu;
+    uint64_t intruding_since; /* our CPU time when a thread was made to stand still; 0: none is */
+    uint64_t intruding_ns, intruded_ns; /* CPU time that this took in this tick, in the last */
+    uint32_t *pauses_ns;                /* a ring of PAUSES_KEPT */
 } reader;
+
+/* Call when a tick begins and when it has ended, and before waiting for the next one. Who is ASLEEP
+ * until then is to wake at once: a recorder that has to wait for its turn sees what the others do
+ * when they give way. */
+void reader_begin(reader *reader);
+void reader_end(reader *reader);
+void reader_wait(reader *reader, bool asleep);
+
+/* Leaves the CPU that we may be on because of a thread. */
+void reader_leave(reader *reader);
 
 /* Reads the stack of THREAD and of the outer thread states of the same OS thread. *RECORD is that
  * of the thread state on top, *RETRIED whether it took more than one read. The task is `asleep`
  * afterwards if it went to sleep before it was read. ONLOOKER_OK, WALK_TORN when no read was
  * consistent, or as memory_readv. */
 int read_thread(reader *reader, thread *thread, uint32_t *stack, uint32_t *record, bool *retried);
-
-/* Call after every tick: sums up what it took. */
-void reader_let_go(reader *reader);
 
 #endif

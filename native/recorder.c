@@ -18,6 +18,9 @@
  * for so many times as long as that took, whatever the rate. */
 #define LEFT_ALONE 63u
 
+/* So many threads can be looked at without leaving the CPU of the one that was waited for. */
+#define FEW_THREADS 8u
+
 /* How old the lists of threads may get. That threads have come is seen at once (at every tick, but
  * not more often than CHANGED_INTERVAL_NS); that one has gone shows when it is sampled. */
 #define REFRESH_INTERVAL_NS 100000000u
@@ -318,24 +321,48 @@ static int look_at_threads(recorder *recorder, uint64_t now_ns)
                                                         : ONLOOKER_OK;
 }
 
-int recorder_tick(recorder *recorder)
+static uint32_t find_thread(const threads *threads, uint64_t tstate)
+{
+    uint32_t index = tstate ? map_get(&threads->by_tstate, tstate) : MAP_ABSENT;
+    return index != MAP_ABSENT && !threads->items[index]->inner ? index : UINT32_MAX;
+}
+
+static int tick(recorder *recorder)
 {
     uint64_t now_ns = monotonic_ns();
+    uint64_t awaited = recorder->reader.awaited;
     recorder->counters.ticks++;
+    reader_begin(&recorder->reader);
     int result = look_at_threads(recorder, now_ns);
-    for (uint32_t i = 0; i < recorder->threads.count && result == ONLOOKER_OK; i++)
-        if (!recorder->threads.items[i]->inner)
-            result = sample_thread(recorder, recorder->threads.items[i], now_ns);
-    reader_let_go(&recorder->reader);
+    const threads *threads = &recorder->threads;
+    /* The one whose CPU we are on comes first; many others would take too much of its time. */
+    uint32_t first = find_thread(threads, awaited);
+    if (first < threads->count && result == ONLOOKER_OK)
+        result = sample_thread(recorder, threads->items[first], now_ns);
+    for (uint32_t i = 0; i < threads->count && result == ONLOOKER_OK; i++) {
+        if (threads->count > FEW_THREADS)
+            reader_leave(&recorder->reader);
+        if (i != first && !threads->items[i]->inner)
+            result = sample_thread(recorder, threads->items[i], now_ns);
+    }
+    reader_end(&recorder->reader);
     contention_settle(&recorder->contention, &recorder->stacks);
     return result;
 }
 
-static int wait_until(uint64_t due_ns, uint64_t now_ns)
+int recorder_tick(recorder *recorder)
 {
-    if (due_ns <= now_ns)
-        return ONLOOKER_OK;
-    if (due_ns - now_ns > SPIN_NS) {
+    int result = tick(recorder);
+    reader_leave(&recorder->reader);
+    return result;
+}
+
+static int wait_until(recorder *recorder, uint64_t due_ns)
+{
+    uint64_t now_ns = monotonic_ns();
+    bool asleep = due_ns > now_ns + SPIN_NS;
+    reader_wait(&recorder->reader, asleep);
+    if (asleep) {
         struct timespec due = {.tv_sec = (time_t)(due_ns / 1000000000u),
                                .tv_nsec = (long)(due_ns % 1000000000u)};
         return clock_nanosleep(CLOCK_MONOTONIC, TIMER_ABSTIME, &due, NULL) ? ONLOOKER_INTERRUPTED
@@ -350,17 +377,17 @@ int recorder_run(recorder *recorder, uint64_t until_ns)
 {
     int result;
     for (;;) {
-        uint64_t now_ns = monotonic_ns();
         uint64_t next_ns = recorder->due_ns < until_ns ? recorder->due_ns : until_ns;
-        result = wait_until(next_ns, now_ns);
+        pause_settle(&recorder->reader.stop, next_ns);
+        result = wait_until(recorder, next_ns);
         if (result != ONLOOKER_OK || next_ns == until_ns)
             break;
-        result = recorder_tick(recorder);
+        result = tick(recorder);
         plan_tick(recorder, monotonic_ns());
         if (result != ONLOOKER_OK)
             break;
     }
-    displace_finish(&recorder->reader.displacement);
+    reader_leave(&recorder->reader);
     return result;
 }
 

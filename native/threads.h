@@ -16,10 +16,6 @@
 #define QUIET 2u
 #define QUIET_LIMIT 64u
 
-/* So many reads that were not torn, of a thread that ran, make it one that need not be made to
- * stand still. */
-#define CALM 8u
-
 typedef struct interpreter {
     uint64_t address;
     int64_t id;
@@ -44,7 +40,8 @@ typedef struct thread {
     uint32_t quiet;       /* so many make it worth asking whether it sleeps */
     bool waited_gil;      /* at the last sample */
     uint64_t wait_slices; /* of the task, when a wait was last counted */
-    uint32_t calm;        /* reads in a row that were not torn while it ran; see CALM */
+    bool restless;        /* reads of it are torn: see reader.h */
+    uint32_t displaced;   /* samples since it was last found to be restless */
     uint64_t looked_ns;   /* when wall time was last given out */
 } thread;
 
