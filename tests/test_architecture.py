@@ -21,6 +21,7 @@ _ALL_BELOW = {
     "profile",
     "outputs",
     "profiles",
+    "tracebacks",
     "target",
 }
 
@@ -35,9 +36,10 @@ MAY_IMPORT = {
     "outputs": {"version", "errors", "profile"},
     "observe": {"errors", "permission", "memory", "runtime", "profile", "_native"},
     "profiles": {"errors", "profile", "outputs"},
+    "tracebacks": {"profile"},
     "target": {
         *("version", "errors", "permission", "memory", "runtime", "observe", "profile"),
-        *("profiles", "watch"),  # which its methods start
+        *("profiles", "tracebacks", "watch"),  # which its methods start
     },
     "watch": {"errors", "observe", "profile", "target"},
     "__init__": {"version", "errors", "profile", "outputs", "target"},

@@ -35,6 +35,7 @@ DEFAULT_DEPTH: Final = 512
 MIN_RATE_HZ: Final = 0.01
 MAX_RATE_HZ: Final = 1e6
 MAX_DEPTH: Final = 1 << 16
+_TRACEBACK_DEPTH: Final = 1 << 14
 
 TIME_IS_UP: Final = "the time was up"
 STOPPED: Final = "it was stopped"
@@ -356,7 +357,7 @@ class Target:
                     profiles.NamedProfile(kind.name, partial(self._grown, kind))
                     for kind in _grown()
                 ]
-                goroutine = profiles.NamedProfile("goroutine", self._goroutine)
+                goroutine = profiles.NamedProfile("goroutine", self._goroutine, self._tracebacks)
                 built_in = (*grown, goroutine)
                 self._profiles = profiles.Profiles(built_in, self._describe, self._record_cpu)
             return self._profiles
@@ -376,6 +377,15 @@ class Target:
         from onlooker.profile import instant
 
         return instant.goroutine(self.snapshot())
+
+    def _tracebacks(self) -> str:
+        from onlooker import tracebacks
+
+        identity = self.runtime.identity
+        about = f"process {identity.pid}: Python {self.version} ({identity.executable})"
+        # More frames than are shown, so that those at the root are among them.
+        snapshot = self.snapshot(depth=_TRACEBACK_DEPTH)
+        return tracebacks.as_text(f"{about}: {shlex.join(identity.argv)}", snapshot)
 
     def _record_cpu(self, rate_hz: float, stop: Callable[[], bool]) -> Profile:
         return self.record(["cpu"], rate_hz=rate_hz, stop=stop).profile("cpu")
