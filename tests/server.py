@@ -8,14 +8,15 @@ import signal
 import socket
 import ssl
 import subprocess
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from urllib.parse import urlsplit
 
 from tests.commands import Argument, Command, Finished
-from tests.interpreters import DEADLINE_S
+from tests.interpreters import DEADLINE_S, PROGRAMS, Target, host_interpreter
 
 
 @dataclass(frozen=True)
@@ -137,3 +138,47 @@ def go_pprof_fetch(*arguments: str, folder: Path) -> str:
     ]
     assert (done.returncode, said) == (0, []), done.stderr
     return done.stdout
+
+
+BUSY = Path("busy.py")
+
+NOSNIFF = {"X-Content-Type-Options": "nosniff"}
+TEXT = {**NOSNIFF, "Content-Type": "text/plain; charset=utf-8"}
+ERROR = {**TEXT, "X-Go-Pprof": "1"}
+BINARY = {**NOSNIFF, "Content-Type": "application/octet-stream"}
+
+
+def saved_as(name: str) -> dict[str, str]:
+    """The headers of a profile."""
+    return {**BINARY, "Content-Disposition": f'attachment; filename="{name}"'}
+
+
+def error(status: int, text: str) -> Answer:
+    """How Go's net/http/pprof refuses something."""
+    return Answer(status, ERROR, f"{text}\n".encode())
+
+
+@dataclass(frozen=True)
+class Served:
+    """A busy program, and a server of its profiles that reads nothing by itself."""
+
+    target: Target
+    server: Server
+
+
+TOO_LONG = error(400, "profile duration exceeds server's limit of 100 seconds")
+
+
+@contextmanager
+def serve_busy() -> Iterator[Served]:
+    """Starts both, for up to 100 seconds a profile."""
+    with Target(host_interpreter().argv(str(PROGRAMS / BUSY))) as target:
+        assert target.read_line() == "ready"
+        with Server(*("--pid", target.pid, "--max-seconds", 100, "--background-rate", 0)) as server:
+            yield Served(target, server)
+
+
+def cpu_s(pid: int) -> float:
+    """The CPU time of a process, as the kernel has it."""
+    threads = Path(f"/proc/{pid}/task").glob("*/schedstat")
+    return sum(int(path.read_text().split()[0]) for path in threads) / 1e9

@@ -17,7 +17,7 @@ from onlooker.profile.kinds import KINDS, Kind
 from onlooker.runtime.identity import read_command
 from onlooker.server import answers, limits, metrics, pages
 from onlooker.server.metrics import Metrics
-from onlooker.server.recording import Maker, counts
+from onlooker.server.recording import Maker
 from onlooker.server.security import Access
 from onlooker.server.sessions import Session, Sessions
 from onlooker.server.settings import Settings
@@ -159,7 +159,7 @@ class App:
 
     async def _index(self, request: web.Request) -> web.StreamResponse:
         session = await self._session(request)
-        work = session.start(self.workers, lambda target, _: counts(target))
+        work = session.start(self.workers, partial(self._maker.counts, session.watch))
         totals = await work.result()
         identity = session.target.runtime.identity
         entries = [
@@ -233,7 +233,7 @@ class App:
         session = await self._session(request)
         if request.method == "HEAD":
             return answers.head(*((answers.TEXT,) if debug else (answers.BINARY, kind.name)))
-        work = session.start(self.workers, lambda target, _: self._maker.now(kind, debug, target))
+        work = session.start(self.workers, partial(self._maker.now, kind, debug, session.watch))
         body = await work.result()
         if debug:
             return answers.answer(body, answers.TEXT)

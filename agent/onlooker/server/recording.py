@@ -7,16 +7,19 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from typing import Final
 
 from onlooker import outputs
-from onlooker.errors import UsageError
 from onlooker.observe.recorder import Counters
-from onlooker.profile.kinds import Kind
+from onlooker.profile.kinds import KINDS, Kind
 from onlooker.profile.model import Labels, Location, Profile, Sample
-from onlooker.profiles import NamedProfile
 from onlooker.server.settings import Settings
 from onlooker.server.workers import Stopped
 from onlooker.target import Target
+from onlooker.watch import Watch
+
+_TRACEBACK: Final = 2
+"""From this ``debug`` on, Go writes stacks as a crash does."""
 
 Recorded = Callable[[Counters, Sequence[int]], None]
 
@@ -32,28 +35,50 @@ class Maker:
         """Record for some time. Raises Stopped, and what Target.record does."""
         return packed(self._record(kind, seconds, target, stop))
 
-    def now(self, kind: Kind, debug: int, target: Target) -> bytes:
-        """Return what there is at this moment, or has been until now.
+    def now(
+        self, kind: Kind, debug: int, watch: Watch | None, target: Target, _: threading.Event
+    ) -> bytes:
+        """Return what there is at this moment or, of what only grows, has been until now.
 
         ``debug`` is Go's: other than 0, it asks for text. Raises what looking into the target does.
         """
         file = io.BytesIO()
-        _named(kind, target).write_to(file, debug)
+        named = target.lookup(kind.name)
+        if named and kind.instant and debug >= _TRACEBACK:
+            named.write_to(file, debug)
+        else:
+            profile = self._moment(kind, watch, target)
+            outputs.load("text" if debug > 0 else "pprof").write(profile, file)
         return file.getvalue()
+
+    def counts(self, watch: Watch | None, target: Target, _: threading.Event) -> dict[str, int]:
+        """Return how many there are of each kind that has some at any moment."""
+        moments = (kind for kind in KINDS.values() if not kind.timed)
+        return {kind.name: _count(self._moment(kind, watch, target)) for kind in moments}
 
     def change(self, kind: Kind, seconds: float, target: Target, stop: threading.Event) -> bytes:
         """Return how much more (or less) there is after some time. Raises as ``over``."""
         if kind.instant:
-            named = _named(kind, target)
-            before = named.profile()
+            before = self._moment(kind, None, target)
             if stop.wait(seconds):
                 raise Stopped
-            return packed(difference(before, named.profile()))
+            return packed(difference(before, self._moment(kind, None, target)))
         # What only grows has grown by what a recording of that time shows, and in more detail.
         began_ns = time.monotonic_ns()
         profile = self._record(kind, seconds, target, stop)
         took_ns = time.monotonic_ns() - began_ns
         return packed(replace(profile, time_ns=profile.time_ns + took_ns, duration_ns=took_ns))
+
+    def _moment(self, kind: Kind, watch: Watch | None, target: Target) -> Profile:
+        settings = self.settings
+        if kind.instant:
+            taken = target.record([kind.name], pause=settings.pause, depth=settings.depth)
+            return taken.profile(kind.name, all_frames=settings.all_frames)
+        if watch:
+            return watch.profile(kind.name, all_frames=settings.all_frames)
+        named = target.lookup(kind.name)
+        assert named  # every kind that only grows is there, but empty without a watch
+        return named.profile()
 
     def _record(self, kind: Kind, seconds: float, target: Target, stop: threading.Event) -> Profile:
         settings = self.settings
@@ -69,11 +94,6 @@ class Maker:
         if stop.is_set():
             raise Stopped
         return recording.profile(kind.name, all_frames=settings.all_frames)
-
-
-def counts(target: Target) -> dict[str, int]:
-    """Return how many stacks each profile that can be had at any moment has."""
-    return {profile.name: profile.count() for profile in target.profiles()}
 
 
 def difference(before: Profile, after: Profile) -> Profile:
@@ -102,8 +122,7 @@ def packed(profile: Profile) -> bytes:
     return file.getvalue()
 
 
-def _named(kind: Kind, target: Target) -> NamedProfile:
-    named = target.lookup(kind.name)
-    if named is None:
-        raise UsageError(f"there is no profile {kind.name} of a moment")
-    return named
+def _count(profile: Profile) -> int:
+    if len(profile.sample_types) == 1:
+        return sum(sample.values[0] for sample in profile.samples)
+    return len(profile.samples)
