@@ -58,20 +58,27 @@ bool displace_held(const displacement *displacement, tasks *tasks, task *task)
     return task_account(tasks, task) && task->slices == displacement->slices;
 }
 
+void displace_avoid(int32_t cpu)
+{
+    cpu_set_t cpus, others;
+    if (cpu != sched_getcpu() || sched_getaffinity(0, sizeof cpus, &cpus))
+        return;
+    others = cpus;
+    CPU_CLR((size_t)cpu, &others);
+    if (CPU_COUNT(&others) && !sched_setaffinity(0, sizeof others, &others))
+        sched_setaffinity(0, sizeof cpus, &cpus);
+}
+
 void displace_end(displacement *displacement)
 {
     if (displacement->bound) {
-        /* Not only may we go elsewhere, we do: whatever we do next is not for this CPU. */
-        cpu_set_t others = displacement->cpus;
-        CPU_CLR((size_t)sched_getcpu(), &others);
-        if (CPU_COUNT(&others))
-            sched_setaffinity(0, sizeof others, &others);
+        displacement->bound = false;
+        sched_setaffinity(0, sizeof displacement->cpus, &displacement->cpus);
+        displace_avoid(displacement->cpu);
     }
     if (displacement->hurried) {
         struct sched_param none = {0};
         sched_setscheduler(0, displacement->policy, &none);
+        displacement->hurried = false;
     }
-    if (displacement->bound)
-        sched_setaffinity(0, sizeof displacement->cpus, &displacement->cpus);
-    displacement->bound = displacement->hurried = false;
 }

@@ -52,7 +52,11 @@ enum displaced displace_begin(displacement *displacement, tasks *tasks, task *ta
 /* True if the thread hasn't run since displace_begin. */
 bool displace_held(const displacement *displacement, tasks *tasks, task *task);
 
-/* Gives the CPU back. */
+/* Goes to another CPU if the calling thread is on this one: who sleeps in a hurry wakes up where it
+ * was, whoever runs there. */
+void displace_avoid(int32_t cpu);
+
+/* Ends the hurry and gives the CPU back: whatever we do next is not for this one. */
 void displace_end(displacement *displacement);
 
 #endif

@@ -18,9 +18,12 @@ static const patience RUNNING = {1, 4};
 #define MOVE_ON_NS 50000u
 #define MOVE_ON_LIMIT_NS 10000000u
 
-/* After so many samples a restless thread is asked, by so many reads, whether it still is. */
+/* After so many samples a restless thread is asked, by so many reads, whether it still is. It isn't
+ * if that was so in so many times in a row: one that is calm by turns must not be read in another
+ * way, at another rate, in one turn than in the other. */
 #define STAYS_RESTLESS 32u
 #define PROBES 16u
+#define CALM 8u
 
 /* Reads until it succeeds. WALK_TORN: out of patience. */
 static int walk_repeatedly(reader *reader, walk *walk, patience patience, uint32_t *stack,
@@ -96,8 +99,10 @@ void reader_wait(reader *reader, bool asleep)
                     reader->pause == ONLOOKER_PAUSE_NEVER))
         return;
     displace_end(&reader->displacement);
-    if (asleep)
+    if (asleep) {
+        displace_avoid(reader->busy_cpu);
         displace_hurry(&reader->displacement);
+    }
 }
 
 static int read_paused(reader *reader, thread *thread, uint32_t *stack, uint32_t *record,
@@ -159,14 +164,15 @@ static bool is_restless(reader *reader, thread *thread)
 {
     if (thread->restless && thread->displaced >= STAYS_RESTLESS &&
         thread->task->cpu != sched_getcpu()) {
-        thread->displaced = 0;
-        thread->restless = false;
-        for (uint32_t i = 0; i < PROBES && !thread->restless; i++) {
+        int result = ONLOOKER_OK;
+        for (uint32_t i = 0; i < PROBES && result == ONLOOKER_OK; i++) {
             uint32_t stack = STACK_EMPTY;
             bool retried;
-            thread->restless =
-                walk_repeatedly(reader, &thread->walk, RUNNING, &stack, &retried) == WALK_TORN;
+            result = walk_repeatedly(reader, &thread->walk, RUNNING, &stack, &retried);
         }
+        thread->displaced = 0;
+        thread->calm = result == ONLOOKER_OK ? thread->calm + 1 : 0;
+        thread->restless = thread->calm < CALM;
     }
     return thread->restless;
 }
@@ -189,12 +195,14 @@ int read_thread(reader *reader, thread *thread, uint32_t *stack, uint32_t *recor
     if (!task || task->gone)
         return read_stack(reader, thread, STILL, stack, record, retried);
     bool asleep = task->asleep && task_account(reader->tasks, task) && task->asleep;
+    if (!asleep)
+        reader->busy_cpu = task->cpu;
     if (asleep || (pause != ONLOOKER_PAUSE_ALWAYS && !is_restless(reader, thread))) {
         int result = read_stack(reader, thread, asleep ? STILL : RUNNING, stack, record, retried);
         if (result != WALK_TORN)
             return result;
         thread->restless = true;
-        thread->displaced = 0;
+        thread->displaced = thread->calm = 0;
     }
     for (uint32_t round = 0; round < ROUNDS; round++) {
         int result = WALK_TORN;

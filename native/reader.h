@@ -26,6 +26,7 @@ typedef struct reader {
     bool still;       /* the thread that is being read stands still */
     uint64_t awaited; /* thread state, on whose CPU we wait for the next tick; 0: none */
     int32_t awaited_cpu;
+    int32_t busy_cpu;         /* where a thread was that ran, when it was last looked at */
     uint64_t intruding_since; /* our CPU time when a thread was made to stand still; 0: none is */
     uint64_t intruding_ns, intruded_ns; /* CPU time that this took in this tick, in the last */
     uint32_t *pauses_ns;                /* a ring of PAUSES_KEPT */

@@ -41,6 +41,7 @@ typedef struct thread {
     bool waited_gil;      /* at the last sample */
     uint64_t wait_slices; /* of the task, when a wait was last counted */
     bool restless;        /* reads of it are torn: see reader.h */
+    uint32_t calm;        /* times in a row that it was not, when asked */
     uint32_t displaced;   /* samples since it was last found to be restless */
     uint64_t looked_ns;   /* when wall time was last given out */
 } thread;

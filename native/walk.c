@@ -24,7 +24,7 @@
 
 /* Frames are counted beyond the depth limit at most this far and this often. */
 #define OMITTED_LIMIT 200000u
-#define OMITTED_INTERVAL_NS 1000000000u
+#define OMITTED_REST 1000u /* times as long as counting took until it is done again */
 
 /* Pieces of frames between two readings of the pointer to the current frame. A stack that changed
  * and changed back while it was read has shown the same pointer every time; the more often it is
@@ -334,16 +334,15 @@ static int walk_copies(walker *walker, walk *walk, bool stopped, uint64_t frame,
     return !frame && *count ? check_root(walker, walk, *count) : ONLOOKER_OK;
 }
 
-/* How many functions' frames lie from FRAME to the root; counted at most once a second, and without
- * proof: it only tells how much of the stack is not shown. */
+/* How many functions' frames lie from FRAME to the root. It is counted rarely, since the thread may
+ * have to stand still for it, and without proof: it only tells how much of the stack is not shown.
+ */
 static int32_t count_omitted(const walker *walker, walk *walk, uint64_t frame)
 {
     uint64_t now_ns = monotonic_ns();
-    if (walk->omitted_at == frame ||
-        (walk->omitted && now_ns - walk->omitted_ns < OMITTED_INTERVAL_NS))
+    if (walk->omitted_at == frame || (walk->omitted && now_ns < walk->omitted_until_ns))
         return walk->omitted;
     walk->omitted_at = frame;
-    walk->omitted_ns = now_ns;
     walk->omitted = 0;
     window window = {0};
     const unsigned char *bytes;
@@ -353,6 +352,8 @@ static int32_t count_omitted(const walker *walker, walk *walk, uint64_t frame)
         walk->omitted += of_function(walker->layout, bytes);
         frame = load_u64(bytes, walker->layout->frame_previous);
     }
+    uint64_t end_ns = monotonic_ns();
+    walk->omitted_until_ns = end_ns + OMITTED_REST * (end_ns - now_ns);
     return walk->omitted;
 }
 

@@ -51,7 +51,7 @@ typedef struct walk {
      * where the thread's data stack begins, and anything below would lie there in its place. */
     uint64_t root_function, root_shim;
     /* Frames that were cut off below `omitted_at`, as last counted. */
-    uint64_t omitted_at, omitted_ns;
+    uint64_t omitted_at, omitted_until_ns;
     int32_t omitted;
 } walk;
 

@@ -67,6 +67,7 @@ def assert_shares(
 
 @pytest.mark.parametrize("pause", ["auto", "never"])
 @pytest.mark.parametrize("slice_s", [20e-6, 5e-3], ids=["20us", "5ms"])
+@pytest.mark.alone
 def test_moving_and_still(
     interpreter: Interpreter, start_target: StartTarget, slice_s: float, pause: Pause
 ) -> None:
