@@ -31,7 +31,7 @@ _INTERPRETERS_LIMIT: Final = 64
 _THREADS_LIMIT: Final = 1 << 16
 _BASES_LIMIT: Final = 16
 _NAME_LIMIT: Final = 4096  # characters
-_NESTED_GATHERS_LIMIT: Final = 8
+_NESTED_GATHERS_LIMIT: Final = 64
 _FRAMES_LIMIT: Final = 1 << 22  # of all tasks together: what a hostile target could make us keep
 _ATTEMPTS: Final = 25  # at a task that moves
 _SETS: Final = ("_all_tasks", "_scheduled_tasks", "_eager_tasks")
@@ -77,6 +77,17 @@ class _Fields(NamedTuple):
     waiter: int
     loop: int
     done: bool
+
+
+class _Awaiter(NamedTuple):
+    """Who awaits a task: by the future that it waits for, and by where that has the task's address.
+
+    ``slot`` is 0 if the future is the task.
+    """
+
+    task: int
+    waiter: int
+    slot: int
 
 
 class _NoTask(MemoryFault):
@@ -148,7 +159,7 @@ class _Look:
         self._loops: dict[int, int] = {}  # threads by the loops that they run
         self._running: set[int] = set()
         self._fields: dict[int, _Fields] = {}
-        self._awaiters: dict[int, list[int]] = {}
+        self._awaiters: dict[int, list[_Awaiter]] = {}
         self._frames_left = _FRAMES_LIMIT
 
     def found(self) -> list[int]:
@@ -418,14 +429,16 @@ class _Look:
             return f"Task {fields.name!r}"
         return self._awaits.type_name(future).rpartition(".")[2]
 
-    def _who_awaits(self) -> dict[int, list[int]]:
+    def _who_awaits(self) -> dict[int, list[_Awaiter]]:
         """The tasks that wait for each task, by what each of them says that it waits for."""
-        found: dict[int, list[int]] = {}
+        found: dict[int, list[_Awaiter]] = {}
         for address, fields in list(self._fields.items()):
             if fields.waiter:
                 with suppress(MemoryFault):
-                    for awaited in self._gathered(fields.waiter):
-                        found.setdefault(awaited, []).append(address)
+                    # Of a task that is gathered twice, either place will do.
+                    for awaited, slot in dict(self._gathered(fields.waiter)).items():
+                        awaiter = _Awaiter(address, fields.waiter, slot)
+                        found.setdefault(awaited, []).append(awaiter)
         return found
 
     def _awaited_by(self, address: int) -> Iterator[str]:
@@ -436,9 +449,13 @@ class _Look:
                 if fields:
                     yield fields.name
             return
-        for awaiter in self._awaiters.get(address, ()):
-            fields = self._known_fields(awaiter)
-            if fields and fields.waiter and address in self._gathered(fields.waiter):
+        for one in self._awaiters.get(address, ()):
+            fields = self._known_fields(one.task)
+            if (
+                fields
+                and fields.waiter == one.waiter
+                and (not one.slot or self._objects.pointer(one.slot) == address)
+            ):
                 yield fields.name
 
     def _own_account(self, address: int) -> list[int]:
@@ -448,16 +465,25 @@ class _Look:
             return self._objects.set_items(awaiter)
         return [awaiter] if awaiter else []
 
-    def _gathered(self, future: int, nested: int = 0) -> Iterator[int]:
-        """The tasks among what a future stands for: itself, or what asyncio.gather gathers."""
+    def _gathered(self, future: int) -> Iterator[tuple[int, int]]:
+        """The tasks that a future stands for, and where it says so: itself (nowhere), or those
+        that asyncio.gather gathers, whose slots in its list have their addresses.
+        """
         if self._known_fields(future):
-            yield future
-        elif nested < _NESTED_GATHERS_LIMIT:
-            with suppress(MemoryFault):
-                if self._awaits.type_name(future) == "_GatheringFuture":
-                    children = self._objects.attribute(future, "_children")
-                    for child in set(self._objects.sequence(children)) if children else ():
-                        yield from self._gathered(child, nested + 1)
+            yield future, 0
+            return
+        left = [future]
+        for _ in range(_NESTED_GATHERS_LIMIT):
+            if not left or self._awaits.type_name(left[-1]) != "_GatheringFuture":
+                break
+            children = self._objects.attribute(left.pop(), "_children")
+            items = self._objects.sequence(children) if children else []
+            first = self._objects.pointer(children + self._offsets["list_item"]) if children else 0
+            for index, child in enumerate(items):
+                if child in self._fields:
+                    yield child, first + 8 * index
+                elif self._awaits.type_name(child) == "_GatheringFuture":
+                    left.append(child)
 
 
 _REFERENCES: Final = {"weakref", "weakref.ReferenceType", "ReferenceType"}
