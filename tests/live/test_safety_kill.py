@@ -4,7 +4,7 @@ import os
 import random
 import signal
 import sys
-import time
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -90,7 +90,9 @@ def test_a_hundred_kills(
         if kill % 2:
             wait_until(lambda agent=agent: is_held(agent, target.pid))  # type: ignore[misc]
         else:
-            time.sleep(moments.uniform(0, 0.1))  # while it starts, looks around or records
+            threading.Event().wait(
+                moments.uniform(0, 0.1)
+            )  # while it starts, looks around or records
         os.kill(agent, signal.SIGKILL)
         assert agents.read_line() == str(int(signal.SIGKILL))
         assert threads(target.pid, "TracerPid") == {"0"}
