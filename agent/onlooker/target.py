@@ -357,7 +357,7 @@ class Target:
                     profiles.NamedProfile(kind.name, partial(self._grown, kind))
                     for kind in _grown()
                 ]
-                goroutine = profiles.NamedProfile("goroutine", self._goroutine, self._tracebacks)
+                goroutine = profiles.NamedProfile("goroutine", self._goroutine, self.tracebacks)
                 built_in = (*grown, goroutine)
                 self._profiles = profiles.Profiles(built_in, self._describe, self._record_cpu)
             return self._profiles
@@ -378,13 +378,17 @@ class Target:
 
         return instant.goroutine(self.snapshot())
 
-    def _tracebacks(self) -> str:
+    def tracebacks(self, *, pause: Pause = "auto") -> str:
+        """Every stack as a text for people, as the goroutine profile's with ``debug=2``.
+
+        Raises as ``snapshot``.
+        """
         from onlooker import tracebacks
 
         identity = self.runtime.identity
         about = f"process {identity.pid}: Python {self.version} ({identity.executable})"
         # More frames than are shown, so that those at the root are among them.
-        snapshot = self.snapshot(depth=_TRACEBACK_DEPTH)
+        snapshot = self.snapshot(pause=pause, depth=_TRACEBACK_DEPTH)
         return tracebacks.as_text(f"{about}: {shlex.join(identity.argv)}", snapshot)
 
     def _record_cpu(self, rate_hz: float, stop: Callable[[], bool]) -> Profile:

@@ -178,6 +178,10 @@ def test_goroutine(served: Served, tmp_path: Path) -> None:
     assert served.server.get("/debug/pprof/goroutine?debug=1").text.startswith(
         "goroutine profile: total 4\n"
     )
+    tracebacks = served.server.get("/debug/pprof/goroutine?debug=2").text
+    assert set(re.findall(r'^thread \d+ "(\w+)" ', tracebacks, re.MULTILINE)) == {
+        *("MainThread", "left", "right", "waiter")
+    }
     index = served.server.get("/debug/pprof/").text
     assert "<tr><td>4</td><td><a href='goroutine?debug=1'>goroutine</a>" in index
     assert '<a href="goroutine?debug=2">full goroutine stack dump</a>' in index

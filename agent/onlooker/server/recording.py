@@ -43,9 +43,9 @@ class Maker:
         ``debug`` is Go's: other than 0, it asks for text. Raises what looking into the target does.
         """
         file = io.BytesIO()
-        named = target.lookup(kind.name)
-        if named and kind.instant and debug >= _TRACEBACK:
-            named.write_to(file, debug)
+        if kind.instant and debug >= _TRACEBACK:
+            text = target.tracebacks(pause=self.settings.pause)
+            file.write(text.encode("utf-8", "backslashreplace"))
         else:
             profile = self._moment(kind, watch, target)
             outputs.load("text" if debug > 0 else "pprof").write(profile, file)
