@@ -1,0 +1,84 @@
+"""Memory as of one moment: what is read once, and how a change is noticed."""
+
+import ctypes
+import os
+from collections.abc import Iterator
+
+import pytest
+from onlooker.errors import MemoryFault
+from onlooker.memory import READ_LIMIT_BYTES, ProcessMemory
+from onlooker.runtime.asyncio_offsets import plausible
+from onlooker.runtime.blocks import Blocks, Traced
+
+SIZE = 100_000
+
+
+@pytest.fixture
+def memory() -> Iterator[ProcessMemory]:
+    found = ProcessMemory(os.getpid())
+    yield found
+    found.close()
+
+
+class Place:
+    """Bytes of this process that can be written and read as another's."""
+
+    def __init__(self) -> None:
+        self.content = bytes(number % 251 for number in range(SIZE))
+        self._buffer = ctypes.create_string_buffer(self.content, SIZE)
+        self.address = ctypes.addressof(self._buffer)
+
+    def put(self, at: int, byte: int) -> None:
+        self._buffer[at] = bytes([byte])
+
+
+def test_blocks_are_the_bytes(memory: ProcessMemory) -> None:
+    place, blocks = Place(), Blocks(memory)
+    for start, length in [(0, 1), (5, 0), (77, 8), (16_000, 1000), (3, 70_000), (0, SIZE)]:
+        read = blocks.read(place.address + start, length)
+        assert read == place.content[start : start + length]
+
+
+def test_blocks_tell_a_change_of_what_was_read(memory: ProcessMemory) -> None:
+    place, blocks = Place(), Blocks(memory)
+    blocks.read(place.address + 50_000, 8)
+    place.put(50_003, 0xFF)
+    assert blocks.read(place.address + 50_003, 1) == place.content[50_003:50_004]
+    assert blocks.changed()
+
+
+@pytest.mark.parametrize(
+    ("address", "length"), [(0, 8), (-5, 8), (1 << 62, 8), (1 << 64, 8), (8, READ_LIMIT_BYTES + 1)]
+)
+def test_what_is_not_there_is_a_fault(memory: ProcessMemory, address: int, length: int) -> None:
+    for reader in (Blocks(memory), Traced(memory)):
+        with pytest.raises(MemoryFault):
+            reader.read(address, length)
+
+
+def test_trace_holds_until_something_changes(memory: ProcessMemory) -> None:
+    place, traced = Place(), Traced(memory)
+    for at in range(0, SIZE, 40):  # more pieces than one call takes
+        traced.read(place.address + at, 8)
+    # It is a matter of time, too: on a busy machine not each attempt is quick enough.
+    assert any(traced.holds() for _ in range(1000))
+    place.put(410, 0xFF)  # between two pieces
+    assert any(traced.holds() for _ in range(1000))
+    place.put(400, 0xFF)
+    assert not any(traced.holds() for _ in range(10))
+    with pytest.raises(MemoryFault, match="just changed"):
+        traced.read(place.address + 400, 8)
+    traced.forget()
+    assert traced.read(place.address + 400, 1) == b"\xff"
+
+
+GOOD = (168, 136, 96, 108, 109, 128, 152, 225864, 10880, 968, 864, 872, 880)
+
+
+def test_table_of_asyncio_is_believed_if_it_can_be_true() -> None:
+    assert plausible(GOOD)
+    assert not plausible((0,) * 13)
+    for index in range(len(GOOD)):
+        for wrong in (0, 1 << 40, (1 << 64) - 1):
+            table = (*GOOD[:index], wrong, *GOOD[index + 1 :])
+            assert not plausible(table), (index, wrong)
