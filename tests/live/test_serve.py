@@ -253,8 +253,8 @@ def test_metrics(served: Served) -> None:
     samples, asked = "onlooker_samples_total", 'onlooker_requests_total{code="200",what="wall"}'
     before = served.server.metric(samples), served.server.metric(asked)
     assert served.server.get("/debug/pprof/wall?seconds=1").status == 200
-    # Four threads for a second; how often it comes to look depends on the machine.
-    assert served.server.metric(samples) >= before[0] + 4
+    # How often it comes to look depends on the machine.
+    assert served.server.metric(samples) > before[0]
     assert served.server.metric(asked) == before[1] + 1
     answer = served.server.get("/metrics")
     families = {family.name for family in text_string_to_metric_families(answer.text)}
