@@ -16,6 +16,8 @@ from pathlib import Path
 from onlooker.errors import NoSuchProcess, NotPermitted, OnlookerError
 
 _CAP_SYS_PTRACE = 1 << 19  # include/uapi/linux/capability.h
+_CAP_DAC_READ_SEARCH = 1 << 2
+_CAP_DAC_OVERRIDE = 1 << 1
 _ALL_USERS = ("0", "0", "4294967295")  # the uid_map of the first user namespace
 
 
@@ -75,8 +77,15 @@ def explain(standing: Standing) -> tuple[str, str]:
             ),
             "Run the command on the host as root (sudo), with the pid that the host sees.",
         )
+    strangers = set(standing.target_uids) - {standing.uid}
+    opens_files = standing.capabilities & (_CAP_DAC_READ_SEARCH | _CAP_DAC_OVERRIDE)
+    if privileged and not opens_files and (strangers or not standing.target_dumpable):
+        # /proc/PID/mem may be opened by its owner only (mode 0600).
+        return (
+            "we have CAP_SYS_PTRACE, but /proc/PID/mem takes CAP_DAC_READ_SEARCH as well",
+            "Give the command both capabilities, or run it as root (sudo).",
+        )
     if not privileged:
-        strangers = set(standing.target_uids) - {standing.uid}
         if strangers:
             user = user_name(max(strangers))
             as_them = f"Run the command as that user (sudo -u {user}). " if max(strangers) else ""

@@ -7,6 +7,7 @@ from onlooker.permission import Standing, explain
 
 SYS_PTRACE = 1 << 19
 NET_RAW = 1 << 13
+DAC_READ_SEARCH = 1 << 2
 ALL = (1 << 41) - 1
 
 # A user who looks at a process of their own, which is allowed unless something says no.
@@ -43,6 +44,16 @@ ROOT = replace(ALLOWED, uid=0, gid=0, capabilities=ALL)
         (replace(ROOT, yama_scope=3), "kernel.yama.ptrace_scope is 3", "restart the machine"),
         (replace(ROOT, in_user_namespace=True), "user namespace", "on the host as root"),
         (replace(ALLOWED, yama_scope=0), "security module", "dmesg"),
+        (
+            replace(ALLOWED, target_uids=(0, 0, 0), capabilities=SYS_PTRACE),
+            "CAP_DAC_READ_SEARCH",
+            "both capabilities",
+        ),
+        (
+            replace(ALLOWED, target_uids=(0, 0, 0), capabilities=SYS_PTRACE | DAC_READ_SEARCH),
+            "security module",
+            "dmesg",
+        ),
         (replace(ROOT, yama_scope=2), "security module", "dmesg"),
     ],
 )
