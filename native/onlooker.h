@@ -165,6 +165,7 @@ typedef struct counters {
     uint64_t retried;         /* samples that needed more than one read */
     uint64_t displaced;       /* samples of threads that stood still since we were on their CPU */
     uint64_t paused;          /* samples for which the thread was stopped */
+    uint64_t spared;          /* samples left out, so that a thread does not stand still too much */
     uint64_t lost;            /* samples given up: not consistent within the allowed tries */
     uint64_t first_sample_ns; /* CLOCK_MONOTONIC; 0: none yet */
     uint64_t start_ns;        /* CLOCK_MONOTONIC of recorder_open's end */

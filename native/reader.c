@@ -25,6 +25,9 @@ static const patience RUNNING = {1, 4};
 #define PROBES 16u
 #define CALM 8u
 
+/* What standing still takes is the mean of about so many times. */
+#define INTRUSIONS 16u
+
 /* Reads until it succeeds. WALK_TORN: out of patience. */
 static int walk_repeatedly(reader *reader, walk *walk, patience patience, uint32_t *stack,
                            bool *retried)
@@ -69,32 +72,37 @@ static void intrude(reader *reader)
         reader->intruding_since = own_cpu_ns();
 }
 
+/* Moves the mean of what a thread loses by a part of the difference. */
+static void account_intrusion(reader *reader)
+{
+    if (!reader->intruding_since)
+        return;
+    uint64_t took_ns = own_cpu_ns() - reader->intruding_since;
+    reader->intrusion_ns +=
+        reader->intrusion_ns ? took_ns / INTRUSIONS - reader->intrusion_ns / INTRUSIONS : took_ns;
+    reader->intruding_since = 0;
+}
+
 void reader_leave(reader *reader)
 {
     displace_end(&reader->displacement);
-    if (reader->intruding_since)
-        reader->intruding_ns += own_cpu_ns() - reader->intruding_since;
-    reader->intruding_since = 0;
+    account_intrusion(reader);
 }
 
 void reader_begin(reader *reader)
 {
     if (reader->displacement.bound)
         intrude(reader);
-    reader->awaited = 0;
 }
 
 void reader_end(reader *reader)
 {
-    if (reader->intruding_since)
-        reader->intruding_ns += own_cpu_ns() - reader->intruding_since;
-    reader->intruded_ns = reader->intruding_ns;
-    reader->intruding_since = reader->intruding_ns = 0;
+    account_intrusion(reader);
 }
 
-void reader_wait(reader *reader, bool asleep)
+void reader_wait(reader *reader, bool asleep, uint64_t due_ns)
 {
-    if (asleep && reader->awaited &&
+    if (asleep && reader->awaited && due_ns >= reader->awaited_ns &&
         displace_to(&reader->displacement, reader->awaited_cpu,
                     reader->pause == ONLOOKER_PAUSE_NEVER))
         return;
@@ -151,10 +159,7 @@ static int read_displaced(reader *reader, thread *thread, uint32_t *stack, uint3
     if (result != ONLOOKER_OK)
         return result;
     reader->counters->displaced++;
-    if (++thread->displaced < STAYS_RESTLESS) {
-        reader->awaited = thread->walk.tstate;
-        reader->awaited_cpu = thread->task->cpu;
-    }
+    thread->displaced++;
     return result;
 }
 
@@ -188,7 +193,8 @@ static void let_move_on(reader *reader, task *task)
     }
 }
 
-int read_thread(reader *reader, thread *thread, uint32_t *stack, uint32_t *record, bool *retried)
+static int read_either_way(reader *reader, thread *thread, uint32_t *stack, uint32_t *record,
+                           bool *retried)
 {
     int32_t pause = reader->pause;
     task *task = thread->task;
@@ -221,4 +227,17 @@ int read_thread(reader *reader, thread *thread, uint32_t *stack, uint32_t *recor
         let_move_on(reader, task);
     }
     return read_stack(reader, thread, STILL, stack, record, retried);
+}
+
+int read_thread(reader *reader, thread *thread, uint32_t *stack, uint32_t *record, bool *retried)
+{
+    int result = read_either_way(reader, thread, stack, record, retried);
+    if (thread->restless && thread->displaced < STAYS_RESTLESS) {
+        reader->awaited = thread->walk.tstate;
+        reader->awaited_cpu = thread->task->cpu;
+        reader->awaited_ns = thread->rest_until_ns;
+    } else if (reader->awaited == thread->walk.tstate) {
+        reader->awaited = 0;
+    }
+    return result;
 }

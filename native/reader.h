@@ -26,18 +26,19 @@ typedef struct reader {
     bool still;       /* the thread that is being read stands still */
     uint64_t awaited; /* thread state, on whose CPU we wait for the next tick; 0: none */
     int32_t awaited_cpu;
+    uint64_t awaited_ns;      /* it is left alone until then */
     int32_t busy_cpu;         /* where a thread was that ran, when it was last looked at */
     uint64_t intruding_since; /* our CPU time when a thread was made to stand still; 0: none is */
-    uint64_t intruding_ns, intruded_ns; /* CPU time that this took in this tick, in the last */
-    uint32_t *pauses_ns;                /* a ring of PAUSES_KEPT */
+    uint64_t intrusion_ns;    /* CPU time that this takes, a running mean */
+    uint32_t *pauses_ns;      /* a ring of PAUSES_KEPT */
 } reader;
 
 /* Call when a tick begins and when it has ended, and before waiting for the next one. Who is ASLEEP
- * until then is to wake at once: a recorder that has to wait for its turn sees what the others do
+ * until DUE_NS is to wake at once: a recorder that has to wait for its turn sees what the others do
  * when they give way. */
 void reader_begin(reader *reader);
 void reader_end(reader *reader);
-void reader_wait(reader *reader, bool asleep);
+void reader_wait(reader *reader, bool asleep, uint64_t due_ns);
 
 /* Leaves the CPU that we may be on because of a thread. */
 void reader_leave(reader *reader);

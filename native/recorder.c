@@ -14,8 +14,8 @@
 #include "threads.h"
 #include "walk.h"
 
-/* The target is the one that works: after a tick that made threads stand still it is left alone
- * for so many times as long as that took, whatever the rate. */
+/* The target is the one that works: a thread that has to stand still to be read is left alone for
+ * so many times as long as that takes, whatever the rate. */
 #define LEFT_ALONE 63u
 
 /* So many threads can be looked at without leaving the CPU of the one that was waited for. */
@@ -51,6 +51,8 @@ struct recorder {
     uint64_t random;
     uint64_t next_slot; /* ticks have slots of one period each, counted from the start */
     uint64_t due_ns;
+    bool idle;              /* the last tick only spared threads */
+    uint64_t rest_until_ns; /* the first of those that are left alone is so until then */
     uint64_t refreshed_ns, checked_ns, native_ns;
     bool stale; /* a thread has gone */
 };
@@ -76,9 +78,9 @@ static void plan_tick(recorder *recorder, uint64_t now_ns)
     recorder->due_ns = period_ns <= SPIN_NS && slot == current
                            ? now_ns
                            : start_ns + slot * period_ns + random_below(recorder, period_ns);
-    uint64_t left_alone_ns = LEFT_ALONE * recorder->reader.intruded_ns;
-    if (recorder->due_ns < now_ns + left_alone_ns)
-        recorder->due_ns = now_ns + left_alone_ns;
+    /* Nothing was there to be sampled, and nothing will be before. */
+    if (recorder->idle && recorder->due_ns < recorder->rest_until_ns)
+        recorder->due_ns = recorder->rest_until_ns;
     recorder->next_slot = slot + 1;
 }
 
@@ -242,8 +244,26 @@ static void settle(recorder *recorder, thread *thread, uint32_t stack)
                       task_account(&recorder->tasks, thread->task) && thread->task->asleep;
 }
 
+/* Threads that have to stand still are sampled at a rate that does not depend on what they do, or
+ * what comes after the moving would be found too often. */
+static bool is_spared(recorder *recorder, thread *thread, uint64_t now_ns)
+{
+    if (thread->restless && now_ns < thread->rest_until_ns) {
+        recorder->counters.spared++;
+        if (thread->rest_until_ns < recorder->rest_until_ns)
+            recorder->rest_until_ns = thread->rest_until_ns;
+        return true;
+    }
+    uint64_t gap_ns = LEFT_ALONE * recorder->reader.intrusion_ns;
+    thread->rest_until_ns = now_ns + gap_ns / 2 + random_below(recorder, gap_ns);
+    recorder->idle = false;
+    return false;
+}
+
 static int sample_thread(recorder *recorder, thread *thread, uint64_t now_ns)
 {
+    if (is_spared(recorder, thread, now_ns))
+        return ONLOOKER_OK;
     uint32_t facts = 0, stack, record = thread->record, wanted = recorder->options.wanted;
     bool retried = false;
     const struct threads *threads = &recorder->threads;
@@ -332,12 +352,16 @@ static int tick(recorder *recorder)
     uint64_t now_ns = monotonic_ns();
     uint64_t awaited = recorder->reader.awaited;
     recorder->counters.ticks++;
+    recorder->idle = true;
+    recorder->rest_until_ns = UINT64_MAX;
     reader_begin(&recorder->reader);
     int result = look_at_threads(recorder, now_ns);
     const threads *threads = &recorder->threads;
     /* The one whose CPU we are on comes first; many others would take too much of its time. */
     uint32_t first = find_thread(threads, awaited);
-    if (first < threads->count && result == ONLOOKER_OK)
+    if (first == UINT32_MAX)
+        recorder->reader.awaited = 0;
+    else if (result == ONLOOKER_OK)
         result = sample_thread(recorder, threads->items[first], now_ns);
     for (uint32_t i = 0; i < threads->count && result == ONLOOKER_OK; i++) {
         if (threads->count > FEW_THREADS)
@@ -361,7 +385,7 @@ static int wait_until(recorder *recorder, uint64_t due_ns)
 {
     uint64_t now_ns = monotonic_ns();
     bool asleep = due_ns > now_ns + SPIN_NS;
-    reader_wait(&recorder->reader, asleep);
+    reader_wait(&recorder->reader, asleep, due_ns);
     if (asleep) {
         struct timespec due = {.tv_sec = (time_t)(due_ns / 1000000000u),
                                .tv_nsec = (long)(due_ns % 1000000000u)};

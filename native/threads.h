@@ -29,21 +29,22 @@ typedef struct thread {
     uint64_t thread_id;   /* pthread_t */
     uint32_t interpreter; /* index; may be stale after a refresh that found the list moving */
     uint32_t record;
-    task *task;           /* NULL: a recording, or a thread that the kernel does not know */
-    struct thread *outer; /* the same OS thread's state in the interpreter it came from */
-    bool inner;           /* some other thread's `outer`: sampled with that one */
-    uint32_t level;       /* how many steps of `outer` lead here */
-    bool seen;            /* by the refresh that is under way */
-    bool settled;         /* `stack` is what it has been asleep with */
-    uint32_t stack;       /* of the last sample */
-    uint32_t same;        /* samples in a row that had this stack */
-    uint32_t quiet;       /* so many make it worth asking whether it sleeps */
-    bool waited_gil;      /* at the last sample */
-    uint64_t wait_slices; /* of the task, when a wait was last counted */
-    bool restless;        /* reads of it are torn: see reader.h */
-    uint32_t calm;        /* times in a row that it was not, when asked */
-    uint32_t displaced;   /* samples since it was last found to be restless */
-    uint64_t looked_ns;   /* when wall time was last given out */
+    task *task;             /* NULL: a recording, or a thread that the kernel does not know */
+    struct thread *outer;   /* the same OS thread's state in the interpreter it came from */
+    bool inner;             /* some other thread's `outer`: sampled with that one */
+    uint32_t level;         /* how many steps of `outer` lead here */
+    bool seen;              /* by the refresh that is under way */
+    bool settled;           /* `stack` is what it has been asleep with */
+    uint32_t stack;         /* of the last sample */
+    uint32_t same;          /* samples in a row that had this stack */
+    uint32_t quiet;         /* so many make it worth asking whether it sleeps */
+    bool waited_gil;        /* at the last sample */
+    uint64_t wait_slices;   /* of the task, when a wait was last counted */
+    bool restless;          /* reads of it are torn: see reader.h */
+    uint32_t calm;          /* times in a row that it was not, when asked */
+    uint64_t rest_until_ns; /* not sampled before, if restless */
+    uint32_t displaced;     /* samples since it was last found to be restless */
+    uint64_t looked_ns;     /* when wall time was last given out */
 } thread;
 
 typedef struct threads {

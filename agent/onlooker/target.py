@@ -425,6 +425,7 @@ def truth(counters: Counters) -> tuple[tuple[str, int], ...]:
         ("displaced", counters.displaced),
         ("paused", counters.paused),
         ("late", counters.late),
+        ("spared", counters.spared),
         ("lost", counters.lost),
     )
 

@@ -99,7 +99,7 @@ def test_progress_line() -> None:
         raise AssertionError
 
     state = Progress(1_500_000_000, counters(samples=150, torn=2, late=1), recording)
-    counts = "samples 150  torn 2  retried 0  displaced 0  paused 0  late 1  lost 0"
+    counts = "samples 150  torn 2  retried 0  displaced 0  paused 0  late 1  spared 0  lost 0"
     assert progress.text(state, None) == f"1.5 s  {counts}"
     assert progress.text(state, 3.0) == f"[##########..........] 1.5 of 3 s  {counts}"
     assert progress.text(state, 1.0).startswith(f"[{'#' * 20}] 1.5 of 1 s")

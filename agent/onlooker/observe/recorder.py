@@ -86,6 +86,7 @@ class Counters:
     retried: int
     displaced: int
     paused: int
+    spared: int
     lost: int
     first_sample_ns: int
     start_ns: int
