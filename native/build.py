@@ -7,23 +7,27 @@ import cffi
 
 # Relative, as setuptools wants its sources; a build always runs in the project's root folder.
 NATIVE = Path("native")
-HEADER = NATIVE / "onlooker.h"
+# The boundary: one file for each part, of which onlooker.h is first, since the others use its
+# results. Each serves the compiler, cffi and C alike: declarations, comments and integer #defines.
+HEADERS = [NATIVE / "onlooker.h", *sorted(NATIVE.glob("onlooker_*.h"))]
 
 # The tests turn warnings into errors; a user's build must not break with next year's compiler.
 WERROR = ["-Werror"] if os.environ.get("ONLOOKER_WERROR") else []
 
 ffibuilder = cffi.FFI()
-# One file serves the compiler, cffi and the reader: declarations, comments and integer #defines.
-ffibuilder.cdef(HEADER.read_text())
+for header in HEADERS:
+    ffibuilder.cdef(header.read_text())
 ffibuilder.set_source(
     "onlooker._native",
-    f"""
-    #include <stdbool.h>
-    #include <stddef.h>
-    #include <stdint.h>
-    #include <sys/types.h>
-    #include "{HEADER.name}"
-    """,
+    "\n".join(
+        [
+            "#include <stdbool.h>",
+            "#include <stddef.h>",
+            "#include <stdint.h>",
+            "#include <sys/types.h>",
+            *(f'#include "{header.name}"' for header in HEADERS),
+        ]
+    ),
     sources=sorted(str(source) for source in NATIVE.glob("*.c")),
     depends=sorted(str(header) for header in NATIVE.glob("*.[hd]*")),
     include_dirs=[str(NATIVE)],

@@ -69,13 +69,14 @@ void cpu_charge_native_threads(cpu *cpu)
     uint64_t process_ns = tasks_process_cpu_ns(cpu->tasks);
     if (process_ns && process_ns == cpu->process_ns)
         return; /* nobody ran */
+    /* Read before the threads' own accounts, so that what they run meanwhile is nobody's orphan. */
+    cpu->process_ns = process_ns;
     tasks_scan(cpu->tasks);
     for (uint32_t i = 0; i < cpu->tasks->count; i++) {
         task *task = cpu->tasks->items[i];
         if (task_account(cpu->tasks, task) && !task->python && task->run_ns != task->charged_ns)
             charge_native_thread(cpu, task);
     }
-    cpu->process_ns = tasks_process_cpu_ns(cpu->tasks);
 }
 
 void cpu_finish(cpu *cpu)

@@ -149,8 +149,11 @@ static int read_displaced(reader *reader, thread *thread, uint32_t *stack, uint3
         break;
     }
     reader->still = true;
+    uint64_t counting_ns = thread->walk.counting_ns;
     int result = read_stack(reader, thread, STILL, stack, record, retried);
     reader->still = false;
+    /* Counting frames is so rare that it doesn't count for how often the thread may be read. */
+    reader->intruding_since += thread->walk.counting_ns - counting_ns;
     if (!displace_held(&reader->displacement, reader->tasks, thread->task)) {
         for (struct thread *state = thread; state; state = state->outer)
             walk_forget(&state->walk);

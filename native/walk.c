@@ -342,6 +342,7 @@ static int32_t count_omitted(const walker *walker, walk *walk, uint64_t frame)
     uint64_t now_ns = monotonic_ns();
     if (walk->omitted_at == frame || (walk->omitted && now_ns < walk->omitted_until_ns))
         return walk->omitted;
+    uint64_t began_ns = own_cpu_ns();
     walk->omitted_at = frame;
     walk->omitted = 0;
     window window = {0};
@@ -352,8 +353,9 @@ static int32_t count_omitted(const walker *walker, walk *walk, uint64_t frame)
         walk->omitted += of_function(walker->layout, bytes);
         frame = load_u64(bytes, walker->layout->frame_previous);
     }
-    uint64_t end_ns = monotonic_ns();
-    walk->omitted_until_ns = end_ns + OMITTED_REST * (end_ns - now_ns);
+    uint64_t took_ns = own_cpu_ns() - began_ns;
+    walk->counting_ns += took_ns;
+    walk->omitted_until_ns = now_ns + OMITTED_REST * took_ns;
     return walk->omitted;
 }
 

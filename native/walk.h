@@ -52,6 +52,7 @@ typedef struct walk {
     uint64_t root_function, root_shim;
     /* Frames that were cut off below `omitted_at`, as last counted. */
     uint64_t omitted_at, omitted_until_ns;
+    uint64_t counting_ns; /* CPU time of ours that it took */
     int32_t omitted;
 } walk;
 

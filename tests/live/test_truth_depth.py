@@ -36,7 +36,7 @@ def record(
     target = start_target(interpreter, PROGRAM, str(frames))
     tid, height = target.read_json()
     costs: list[tuple[float, int]] = []
-    enough = Enough(0.4, ticks=20)
+    enough = Enough(0.4, ticks=20, samples=20)
 
     def progress(now: Progress) -> None:
         costs.append((cpu_s(), now.counters.samples))

@@ -90,5 +90,6 @@ def test_contending_for_the_gil(interpreter: Interpreter, start_target: StartTar
     target = start_target(interpreter, PROGRAM, "contend")
     target.read_line()
     recording, spent = record(target, ["gil"], Enough(0.7, ticks=60), 500)
-    assert_shares(recording, "gil", spent, "hold_long", "hold_short")
+    # A thread that is hard to read has fewer samples, each for a longer time (`spared` says so).
+    assert_shares(recording, "gil", spent, "hold_long", "hold_short", only_time=True)
     assert found(recording, "gil", "sleep") == [0, 0]

@@ -11,7 +11,7 @@ from onlooker.memory import Memory
 
 from .elf import LoadedElf
 from .identity import Identity
-from .layouts import resolve
+from .layouts import require_supported
 from .maps import Region, is_writable
 from .version import version_in_banner
 
@@ -22,6 +22,7 @@ _OTHER_PYTHONS: Final = {
     "libpythonvm": "GraalPy",
     "micropython": "MicroPython",
 }
+_TRY_AGAIN: Final = "Try again when the program has started."
 _CLASS_32: Final = b"\x7fELF\x01"
 
 
@@ -44,14 +45,15 @@ def explain_absence(
         return NotPython(f"{what} is a 32-bit program, and not Python")
     try:
         for _, image in images:
-            exported = image.symbols(["Py_GetVersion"])
-            if exported and (version := version_in_banner(memory, image.writable)):
-                resolve(version, None)  # which raises for a version that isn't supported
+            exported = image.symbols(["Py_GetVersion", "_PyRuntime"])
+            if "Py_GetVersion" in exported and (
+                version := version_in_banner(memory, image.writable)
+            ):
+                require_supported(version)
+                if "_PyRuntime" in exported:  # which it didn't have a moment ago
+                    return NotReady(f"{what} is just starting", _TRY_AGAIN)
         if missing := _library_to_come(regions, images):
-            return NotReady(
-                f"{what} is just starting: {missing} isn't loaded yet",
-                "Try again when the program has started.",
-            )
+            return NotReady(f"{what} is just starting: {missing} isn't loaded yet", _TRY_AGAIN)
     except UnsupportedPython as error:
         return error
     except MemoryFault:

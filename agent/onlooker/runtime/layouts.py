@@ -36,13 +36,10 @@ class Layout:
     line_table: LineTableKind
 
 
-def resolve(version: int, published: bytes | None) -> Layout:
-    """The layout of the CPython with this PY_VERSION_HEX.
+def require_supported(version: int) -> None:
+    """Raise UnsupportedPython for a PY_VERSION_HEX without a row, and for alphas and betas.
 
-    `published` are the first PUBLISHED_SIZE bytes of its _PyRuntime, needed from 3.13 on and
-    ignored before. Raises UnsupportedPython for a version without a row, for alpha and beta
-    releases (their structures still change), for free-threaded builds, and for a table that
-    can't be right.
+    The structures of alpha and beta releases still change.
     """
     minor = version >> 24, version >> 16 & 0xFF
     name = "{}.{}.{}".format(*minor, version >> 8 & 0xFF)
@@ -50,6 +47,17 @@ def resolve(version: int, published: bytes | None) -> Layout:
         raise UnsupportedPython(f"the process runs Python {name}; {_SUPPORTED}")
     if version >> 4 & 0xF < _RELEASE_CANDIDATE:
         raise UnsupportedPython(f"the process runs a pre-release of Python {name}; {_SUPPORTED}")
+
+
+def resolve(version: int, published: bytes | None) -> Layout:
+    """The layout of the CPython with this PY_VERSION_HEX.
+
+    `published` are the first PUBLISHED_SIZE bytes of its _PyRuntime, needed from 3.13 on and
+    ignored before. Raises UnsupportedPython as require_supported does, for free-threaded builds,
+    and for a table that can't be right.
+    """
+    require_supported(version)
+    minor = version >> 24, version >> 16 & 0xFF
     table = None
     if minor in TABLE_SIZE:
         table = DebugOffsets(published or b"", version, TABLE_SIZE[minor])
