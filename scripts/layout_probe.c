@@ -35,6 +35,14 @@
 #if PY_VERSION_HEX >= 0x030d0000
 #include "internal/pycore_tstate.h"
 #endif
+#if PY_VERSION_HEX < 0x03090000
+#include "internal/pycore_pymem.h" /* has the collector's state */
+#else
+#include "internal/pycore_gc.h"
+#endif
+#if PY_VERSION_HEX >= 0x030c0000
+#include "internal/pycore_obmalloc.h"
+#endif
 
 /* Structs that CPython keeps in its .c files. */
 #if PY_VERSION_HEX < 0x030b0000
@@ -51,6 +59,11 @@ typedef struct { /* Objects/dict-common.h */
     PyObject *me_key;
     PyObject *me_value;
 } PyDictKeyEntry;
+typedef struct { /* Objects/moduleobject.c */
+    PyObject_HEAD PyObject *md_dict;
+    struct PyModuleDef *md_def;
+    void *md_state;
+} PyModuleObject;
 #else
 typedef struct _dictkeysobject dict_keys;
 #endif
@@ -113,6 +126,26 @@ typedef struct { /* Modules/_asynciomodule.c: what a thread's dict has as its ru
     PyObject_HEAD PyObject *loop;
 } running_loop_holder;
 #endif
+
+typedef struct { /* Modules/_collectionsmodule.c */
+    PyObject_VAR_HEAD struct deque_block *leftblock;
+    struct deque_block *rightblock;
+    Py_ssize_t leftindex;
+    Py_ssize_t rightindex;
+} deque;
+typedef struct deque_block {
+    struct deque_block *leftlink;
+    PyObject *data[64];
+    struct deque_block *rightlink;
+} deque_block;
+typedef struct { /* Modules/arraymodule.c */
+    PyObject_VAR_HEAD char *ob_item;
+    Py_ssize_t allocated;
+    struct arraydescr {
+        char typecode;
+        int itemsize;
+    } const *ob_descr;
+} array;
 
 #define WIDTH(type, member) sizeof(((type *)0)->member)
 #define FACT(column, value) printf("%s fixed %ld\n", #column, (long)(value))
@@ -454,6 +487,105 @@ static void tasks(void)
 #endif
 }
 
+/* What an object holds, in its own block and in others. */
+static void holdings(void)
+{
+    FIXED(list_allocated, PyListObject, allocated);
+    FIXED(set_smalltable, PySetObject, smalltable);
+    FIXED(bytearray_alloc, PyByteArrayObject, ob_alloc);
+    FIXED(bytearray_bytes, PyByteArrayObject, ob_bytes);
+#if PY_VERSION_HEX >= 0x030f0000
+    FIXED(bytearray_object, PyByteArrayObject, ob_bytes_object); /* the bytes are its */
+#endif
+    FIXED(weakref_callback, PyWeakReference, wr_callback);
+    FIXED(function_globals, PyFunctionObject, func_globals);
+    FIXED(module_dict, PyModuleObject, md_dict);
+    FIXED(module_md_state, PyModuleObject, md_state);
+#if PY_VERSION_HEX < 0x030f0000
+    FIXED(module_def, PyModuleObject, md_def);
+    FIXED(moduledef_size, PyModuleDef, m_size);
+#else
+    FIXED(module_state_size, PyModuleObject, md_state_size);
+#endif
+    FIXED(type_weaklistoffset, PyTypeObject, tp_weaklistoffset);
+    FIXED(type_bases, PyTypeObject, tp_bases);
+    FIXED(type_dict, PyTypeObject, tp_dict);
+    FIXED(type_mro, PyTypeObject, tp_mro);
+    FIXED(type_cache, PyTypeObject, tp_cache);
+    FIXED(type_subclasses, PyTypeObject, tp_subclasses);
+    FIXED(type_ht_name, PyHeapTypeObject, ht_name);
+    FIXED(type_ht_slots, PyHeapTypeObject, ht_slots);
+    FIXED(type_ht_qualname, PyHeapTypeObject, ht_qualname);
+#if PY_VERSION_HEX >= 0x03090000
+    FIXED(type_ht_module, PyHeapTypeObject, ht_module);
+#endif
+    FIXED(type_members, PyTypeObject, tp_members);
+    FIXED(unicode_utf8, PyCompactUnicodeObject, utf8);
+    FIXED(unicode_utf8_length, PyCompactUnicodeObject, utf8_length);
+    FIXED(deque_leftblock, deque, leftblock);
+    FIXED(deque_leftindex, deque, leftindex);
+    FIXED(dequeblock_data, deque_block, data);
+    FIXED(dequeblock_rightlink, deque_block, rightlink);
+    FACT(dequeblock_items, WIDTH(deque_block, data) / sizeof(void *));
+    FACT(dequeblock_size, sizeof(deque_block));
+    FIXED(array_item, array, ob_item);
+    FIXED(array_allocated, array, allocated);
+    FIXED(array_descr, array, ob_descr);
+    FIXED(arraydescr_itemsize, struct arraydescr, itemsize);
+#if PY_VERSION_HEX < 0x030b0000
+    FIXED(frameobject_gen, PyFrameObject, f_gen);
+    FIXED(frameobject_localsplus, PyFrameObject, f_localsplus);
+#else
+    FIXED(frameobject_iframe, PyFrameObject, f_frame);
+    FIXED(frameobject_data, PyFrameObject, _f_frame_data);
+    FIXED(iframe_globals, _PyInterpreterFrame, f_globals);
+    FIXED(iframe_builtins, _PyInterpreterFrame, f_builtins);
+#endif
+#if PY_VERSION_HEX >= 0x030b0000
+    FACT(dictkeys_split_kind, DICT_KEYS_SPLIT);
+#endif
+#if PY_VERSION_HEX >= 0x030d0000
+    FIXED(dictvalues_capacity, struct _dictvalues, capacity);
+#endif
+    /* Words before an object that is tracked, and before that header with such flags of its type.
+     */
+    FACT(gc_head_size, sizeof(PyGC_Head));
+#if PY_VERSION_HEX >= 0x030c0000
+    FACT(preheader_flags, Py_TPFLAGS_MANAGED_DICT | Py_TPFLAGS_MANAGED_WEAKREF);
+#elif PY_VERSION_HEX >= 0x030b0000
+    FACT(preheader_flags, Py_TPFLAGS_MANAGED_DICT);
+#else
+    FACT(preheader_flags, 0);
+#endif
+}
+
+static void collector_and_allocator(void)
+{
+#if PY_VERSION_HEX < 0x03090000
+    FIXED(runtime_gc, _PyRuntimeState, gc);
+#else
+    FIELD(interpreter_gc, PyInterpreterState, gc, interpreter_state, gc);
+#endif
+#if PY_VERSION_HEX < 0x030d0000
+    FACT(gc_size, sizeof(struct _gc_runtime_state));
+    FIXED(gc_collecting, struct _gc_runtime_state, collecting);
+    FACT(interpreter_size, sizeof(PyInterpreterState));
+#else
+    PUBLISHED(gc_size, gc, size, 0, 0);
+    PUBLISHED(gc_collecting, gc, collecting, 4, 0);
+    PUBLISHED(interpreter_size, interpreter_state, size, 0, 0);
+#endif
+    FACT(gc_generation_size, sizeof(struct gc_generation));
+    /* Objects/obmalloc.c until 3.11 */
+#if PY_VERSION_HEX >= 0x030c0000
+    FACT(pool_size, POOL_SIZE);
+#elif PY_VERSION_HEX >= 0x030a0000
+    FACT(pool_size, 1 << 14);
+#else
+    FACT(pool_size, 1 << 12);
+#endif
+}
+
 int main(void)
 {
     if (!unicode_state_is_as_expected()) {
@@ -472,5 +604,7 @@ int main(void)
     types_and_instances();
     awaits();
     tasks();
+    holdings();
+    collector_and_allocator();
     return 0;
 }
