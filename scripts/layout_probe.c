@@ -163,6 +163,8 @@ typedef struct { /* Modules/arraymodule.c */
     PUBLISHED(column, group, name, WIDTH(type, member), 0)
 #endif
 
+#include "layout_traces.h"
+
 static void runtime_and_interpreter(void)
 {
     FIELD(runtime_interpreters_head, _PyRuntimeState, interpreters.head, runtime_state,
@@ -606,5 +608,6 @@ int main(void)
     tasks();
     holdings();
     collector_and_allocator();
+    traces();
     return 0;
 }
