@@ -27,13 +27,13 @@ _MORE_TEMPORARY_FOLDERS: Final = ("/var/tmp", "/dev/shm")
 _SHORT_NAME_BYTES: Final = 120
 
 _HINTS: Final = {
-    errno.ENOSPC: "free some space, or choose a folder on another disk with --output",
-    errno.EDQUOT: "free some space, or choose a folder on another disk with --output",
-    errno.EROFS: "choose a folder on a writable disk with --output",
-    errno.EACCES: "choose a folder that you may write to with --output",
-    errno.EPERM: "choose a folder that you may write to with --output",
-    errno.ENOENT: "make the folder first, or choose another one with --output",
-    errno.EISDIR: "name a file in the folder with --output",
+    errno.ENOSPC: "free some space, or choose a folder on another disk",
+    errno.EDQUOT: "free some space, or choose a folder on another disk",
+    errno.EROFS: "choose a folder on a writable disk",
+    errno.EACCES: "choose a folder that you may write to",
+    errno.EPERM: "choose a folder that you may write to",
+    errno.ENOENT: "make the folder first, or choose another one",
+    errno.EISDIR: "name a file in the folder",
 }
 
 
@@ -42,11 +42,20 @@ def default_name(program: str, pid: int, time_ns: int, kind: str, suffix: str) -
 
     ``time_ns`` is since the Unix epoch and is given in UTC. The program may be any text.
     """
+    return f"{plain_name(program)}-{pid}-{utc_time(time_ns)}-{kind}{suffix}"
+
+
+def plain_name(text: str) -> str:
+    """Return a part of a file name, at most 64 characters, that is like the text."""
     # ASCII, since a name may have 255 bytes; no leading dot or dash, to be seen and be no option.
-    plain = re.sub(r"[^A-Za-z0-9._-]+", "_", program).lstrip(".-")[:64] or "python"
+    return re.sub(r"[^A-Za-z0-9._-]+", "_", text).lstrip(".-")[:64] or "python"
+
+
+def utc_time(time_ns: int) -> str:
+    """Return a time since the Unix epoch so that it sorts: 20260203T040506.789Z."""
     seconds, rest_ns = divmod(time_ns, 1_000_000_000)
     moment = time.strftime("%Y%m%dT%H%M%S", time.gmtime(seconds))
-    return f"{plain}-{pid}-{moment}.{rest_ns // 1_000_000:03}Z-{kind}{suffix}"
+    return f"{moment}.{rest_ns // 1_000_000:03}Z"
 
 
 def check(path: str) -> None:
@@ -60,11 +69,11 @@ def check(path: str) -> None:
             os.close(descriptor)
             temporary.unlink()
     except OSError as error:
-        raise OutputError(f"can't write {path}: {_reason(error)}", _hint(error)) from error
+        raise OutputError(f"can't write {path}: {reason(error)}", hint(error)) from error
 
 
-def save(path: str, write: Writer) -> None:
-    """Write to the path, to standard output if it is ``-``.
+def save(path: str, write: Writer, *, option: str = "--output") -> None:
+    """Write to the path, to standard output if it is ``-``. ``option`` is what gave the path.
 
     A file appears when it is complete, in place of one that was there; what isn't a regular file,
     such as /dev/null or a FIFO, is written to directly. A reader that closes a pipe ends the
@@ -83,13 +92,13 @@ def save(path: str, write: Writer) -> None:
                 write(file)
     except OSError as error:
         name = "standard output" if path == STDOUT else path
-        failure = f"can't write {name}: {_reason(error)}"
+        failure = f"can't write {name}: {reason(error)}"
         rescued = _rescue(_short_name(path), write)
         if rescued is None:
             raise OutputError(
-                f"{failure}; no temporary folder took it either", _hint(error)
+                f"{failure}; no temporary folder took it either", hint(error, option)
             ) from error
-        raise OutputError(f"{failure}; the data is in {rescued}", _hint(error)) from error
+        raise OutputError(f"{failure}; the data is in {rescued}", hint(error, option)) from error
 
 
 def _replaceable(path: str) -> Path | None:
@@ -172,9 +181,11 @@ def _short_name(path: str) -> str:
     return os.fsdecode(os.fsencode(name)[-_SHORT_NAME_BYTES:])
 
 
-def _reason(error: OSError) -> str:
+def reason(error: OSError) -> str:
+    """Return what the kernel says was wrong."""
     return error.strerror or str(error)
 
 
-def _hint(error: OSError) -> str:
-    return _HINTS.get(error.errno or 0, "choose another file with --output")
+def hint(error: OSError, option: str = "--output") -> str:
+    """Return what to do next, with the option that gave the path."""
+    return f"{_HINTS.get(error.errno or 0, 'choose another file')} with {option}"
