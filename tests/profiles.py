@@ -1,6 +1,7 @@
 """Profiles to write and to read back."""
 
 import random
+from collections.abc import Sequence
 from pathlib import Path
 
 from onlooker.profile.model import (
@@ -130,4 +131,34 @@ def write_source(folder: Path) -> tuple[Path, Profile]:
     total = Function("listed.total", "total", str(path), 1)
     return path, cpu_profile(
         [sample(Location(total, 4), count=7), sample(Location(total, 3), count=2)]
+    )
+
+
+HEAP_TYPES = (
+    ValueType("alloc_objects", "count"),
+    ValueType("alloc_space", "bytes"),
+    ValueType("inuse_objects", "count"),
+    ValueType("inuse_space", "bytes"),
+)
+
+
+def held(*path: str, count: int, size: int) -> Sample:
+    """Objects of a heap profile by their owners, root first; the last name is their type."""
+    stack = tuple(Location(Function(name, "", "", 0), 0) for name in reversed(path))
+    values = (count, count * size, count, count * size)
+    return Sample(stack, values, (("type", path[-1]), ("bytes", size)))
+
+
+def heap_profile(samples: Sequence[Sample], time_ns: int = 1_770_091_506_000_000_000) -> Profile:
+    """A heap profile by owner path."""
+    return Profile(
+        kind="heap",
+        sample_types=HEAP_TYPES,
+        period_type=ValueType("space", "bytes"),
+        period=1,
+        time_ns=time_ns,
+        duration_ns=0,
+        samples=samples,
+        comments=("onlooker 0.1.0: onlooker heap --pid 7",),
+        mapping=PYTHON,
     )

@@ -25,6 +25,10 @@ class UsageError(OnlookerError):
     exit_code = 2
 
 
+class UnreadableProfile(UsageError):
+    """A file that was given is no pprof profile, is damaged, or can't be read at all."""
+
+
 class NoSuchProcess(OnlookerError):
     """No process has this id in our pid namespace, or it is a zombie."""
 

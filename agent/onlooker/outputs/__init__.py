@@ -12,7 +12,7 @@ from typing import IO, Final, Protocol, cast
 
 from onlooker.profile.model import Profile
 
-_OTHER_MODULES: Final = {"addresses", "files", "pprof_message", "profile_pb2"}
+_OTHER_MODULES: Final = {"addresses", "files", "pprof_message", "profile_pb2", "reading"}
 
 
 class Format(Protocol):
