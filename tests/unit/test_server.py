@@ -8,13 +8,9 @@ from collections.abc import AsyncIterator
 import pytest
 from aiohttp import web
 from onlooker.errors import UsageError
-from onlooker.profile.model import Function, Location
 from onlooker.server import answers, limits
-from onlooker.server.recording import difference
 from onlooker.server.settings import Address, parse_address
 from onlooker.server.workers import Stopped, TooMany, Workers
-
-from tests.profiles import cpu_profile, sample
 
 MAX = (1 << 63) - 1
 
@@ -66,15 +62,6 @@ def test_addresses(text: str, address: Address) -> None:
 def test_no_addresses(text: str) -> None:
     with pytest.raises(UsageError):
         parse_address(text)
-
-
-def test_difference() -> None:
-    a, b, c = (Location(Function(name, name, "a.py", 1), 1) for name in "abc")
-    before = cpu_profile([sample(a, count=3), sample(b, count=2), sample(b, a, count=1)])
-    after = cpu_profile([sample(a, count=5), sample(b, a, count=1), sample(c, count=4)])
-    changed = difference(before, after)
-    assert {s.stack: s.values[0] for s in changed.samples} == {(a,): 2, (b,): -2, (c,): 4}
-    assert changed.duration_ns == after.time_ns - before.time_ns
 
 
 def test_workers_are_limited_and_stopped() -> None:

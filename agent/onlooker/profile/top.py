@@ -5,16 +5,10 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Final
 
+from onlooker.profile.amounts import percent, scale_of, scaled
 from onlooker.profile.model import Profile
 from onlooker.profile.printable import printable
-
-# No minutes and hours, in which small functions next to a large total all look like 0.01.
-_SCALES: Final = {
-    "nanoseconds": ((1_000_000_000, "s"), (1_000_000, "ms"), (1_000, "us"), (1, "ns")),
-    "bytes": ((1 << 40, "TB"), (1 << 30, "GB"), (1 << 20, "MB"), (1 << 10, "kB"), (1, "B")),
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,10 +45,10 @@ def lines(profile: Profile, rows: int = 10) -> Iterator[str]:
     total = sum(sample.values[index] for sample in profile.samples)
     totals = functions(profile, index)
     shown = totals[:rows]
-    scale = _scale(total, profile.sample_types[index].unit)
+    scale = scale_of(total, profile.sample_types[index].unit)
     accounted = sum(entry.flat for entry in shown)
     yield (
-        f"{_scaled(accounted, scale)} of {_scaled(total, scale)} "
+        f"{scaled(accounted, scale)} of {scaled(total, scale)} "
         f"{profile.sample_types[index].type} "
         f"in the first {len(shown)} of {len(totals)} functions"
     )
@@ -63,25 +57,7 @@ def lines(profile: Profile, rows: int = 10) -> Iterator[str]:
     for entry in shown:
         running += entry.flat
         yield (
-            f"{_scaled(entry.flat, scale):>10} {_percent(entry.flat, total)} "
-            f"{_percent(running, total)} {_scaled(entry.cum, scale):>10} "
-            f"{_percent(entry.cum, total)}  {printable(entry.name)}"
+            f"{scaled(entry.flat, scale):>10} {percent(entry.flat, total)} "
+            f"{percent(running, total)} {scaled(entry.cum, scale):>10} "
+            f"{percent(entry.cum, total)}  {printable(entry.name)}"
         )
-
-
-def _scale(total: int, unit: str) -> tuple[int, str]:
-    """Return the greatest unit that the total reaches, as a factor and a suffix."""
-    scales = _SCALES.get(unit, ((1, ""),))
-    return next((scale for scale in scales if abs(total) >= scale[0]), scales[-1])
-
-
-def _scaled(value: int, scale: tuple[int, str]) -> str:
-    factor, suffix = scale
-    if value == 0:
-        return "0"
-    return f"{value}{suffix}" if factor == 1 else f"{value / factor:.2f}{suffix}"
-
-
-def _percent(value: int, total: int) -> str:
-    percent = abs(100 * value / total) if total else 0.0
-    return "  100%" if percent >= 99.995 else f"{percent:5.2f}%"

@@ -11,8 +11,9 @@ from typing import Final
 
 from onlooker import outputs
 from onlooker.observe.recorder import Counters
+from onlooker.profile.difference import difference
 from onlooker.profile.kinds import KINDS, Kind
-from onlooker.profile.model import Labels, Location, Profile, Sample
+from onlooker.profile.model import Profile
 from onlooker.server.settings import Settings
 from onlooker.server.workers import Stopped
 from onlooker.target import Target
@@ -94,25 +95,6 @@ class Maker:
         if stop.is_set():
             raise Stopped
         return recording.profile(kind.name, all_frames=settings.all_frames)
-
-
-def difference(before: Profile, after: Profile) -> Profile:
-    """Return what has changed between two profiles of a kind; it may be negative."""
-    changed: dict[tuple[tuple[Location, ...], Labels], list[int]] = {}
-    for sign, profile in ((1, after), (-1, before)):
-        for sample in profile.samples:
-            values = changed.setdefault((sample.stack, sample.labels), [0] * len(sample.values))
-            for index, value in enumerate(sample.values):
-                values[index] += sign * value
-    return replace(
-        after,
-        samples=[
-            Sample(stack, tuple(values), labels)
-            for (stack, labels), values in changed.items()
-            if any(values)
-        ],
-        duration_ns=after.time_ns - before.time_ns,
-    )
 
 
 def packed(profile: Profile) -> bytes:
