@@ -21,6 +21,7 @@ _ALL_BELOW = {
     "profile",
     "outputs",
     "profiles",
+    "snapshots",
     "tracebacks",
     "target",
 }
@@ -36,6 +37,7 @@ MAY_IMPORT = {
     "outputs": {"version", "errors", "profile"},
     "observe": {"errors", "permission", "memory", "runtime", "profile", "_native"},
     "profiles": {"errors", "profile", "outputs"},
+    "snapshots": {"errors", "outputs"},
     "tracebacks": {"profile"},
     "target": {
         *("version", "errors", "permission", "memory", "runtime", "observe", "profile"),
