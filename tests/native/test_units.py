@@ -7,7 +7,10 @@ import pytest
 from tests.native.programs import HERE, Programs, run_program
 
 #: What a test program has to say when its functions of the C library take others' place.
-LINK = {"tasks_test.c": ["-Wl,--wrap=malloc"]}
+LINK = {
+    "owners_test.c": [f"-Wl,--wrap={name}" for name in ("malloc", "calloc", "realloc")],
+    "tasks_test.c": ["-Wl,--wrap=malloc"],
+}
 
 
 def unit_tests() -> list[tuple[str, str]]:
