@@ -111,6 +111,10 @@ class ProcessMemory:
             for start in range(0, len(pieces), _PIECES_LIMIT)
         )
 
+    def fileno(self) -> int:
+        """The file of the memory, for native code that reads it by pread."""
+        return self._fd
+
     def close(self) -> None:
         """Close the file; further reads fail. May be called twice."""
         if self._fd >= 0:
