@@ -18,11 +18,6 @@ typedef struct { /* its key follows, and then its data */
 } _Py_hashtable_entry_t;
 #endif
 
-typedef struct { /* Modules/_tracemalloc.c, from 3.13 on Python/tracemalloc.c: trace_t */
-    size_t size;
-    void *traceback;
-} trace;
-
 #if PY_VERSION_HEX >= 0x030c0000
 #include "internal/pycore_tracemalloc.h"
 #else
@@ -55,8 +50,6 @@ static void traces(void)
     FIXED(hashtableentry_key, _Py_hashtable_entry_t, key);
     FIXED(hashtableentry_value, _Py_hashtable_entry_t, value);
 #endif
-    FIXED(trace_size, trace, size);
-    FIXED(trace_traceback, trace, traceback);
     FIXED(traceback_nframe, struct tracemalloc_traceback, nframe);
     FACT(traceback_nframe_bytes, WIDTH(struct tracemalloc_traceback, nframe));
     FIXED(traceback_frames, struct tracemalloc_traceback, frames);
@@ -66,11 +59,13 @@ static void traces(void)
     /* Whether the name of a file is UTF-8 with a NUL at its end, and not a str. */
     FACT(tracebackframe_filename_is_utf8, PY_VERSION_HEX >= 0x030f0000);
 #if PY_VERSION_HEX >= 0x030c0000
-    /* The configuration lies before the counter; until 3.11 it is a symbol. */
-#define SINCE_COUNTER(member)                                                                      \
-    ((long)offsetof(struct _tracemalloc_runtime_state, member) -                                   \
-     (long)offsetof(struct _tracemalloc_runtime_state, traced_memory))
-    FACT(tracedmemory_config, SINCE_COUNTER(config));
+    FIXED(tracemalloc_config, struct _tracemalloc_runtime_state, config);
+    FIXED(tracemalloc_traced_memory, struct _tracemalloc_runtime_state, traced_memory);
+    FIXED(tracemalloc_peak_traced_memory, struct _tracemalloc_runtime_state, peak_traced_memory);
+    FIXED(tracemalloc_filenames, struct _tracemalloc_runtime_state, filenames);
+    FIXED(tracemalloc_tracebacks, struct _tracemalloc_runtime_state, tracebacks);
+    FIXED(tracemalloc_traces, struct _tracemalloc_runtime_state, traces);
+    FIXED(tracemalloc_domains, struct _tracemalloc_runtime_state, domains);
 #endif
 }
 

@@ -3,31 +3,26 @@
 from __future__ import annotations
 
 import os
-import re
 import time
 from collections.abc import Iterable, Sequence
 from functools import lru_cache
-from pathlib import PurePosixPath
 from typing import Final
 
-from onlooker.errors import MemoryFault
 from onlooker.observe import recorder as native
+from onlooker.observe.modules import Modules
 from onlooker.observe.recorder import Code, Recorder, Stacks, ThreadRecord
 from onlooker.profile.model import Function, Location
 from onlooker.profile.rows import Thread
 from onlooker.runtime.lines import LineTable
 from onlooker.runtime.locate import Runtime
-from onlooker.runtime.names import ModuleNames, ThreadNames
+from onlooker.runtime.names import ThreadNames
 from onlooker.runtime.objects import Objects
-
-_INTERPRETERS_LIMIT: Final = 64
 
 # Threads that are not new are looked at again only so often: they may have got another name.
 _RENAMED_AFTER_S: Final = 2.0
 
 # Line tables are decoded when a line is asked for, and take a multiple of their encoded form.
 _DECODED_TABLES: Final = 256
-_FROZEN: Final = re.compile(r"<frozen (.+)>")
 
 _PSEUDO: Final = {
     native.CODE_OMITTED: "<{} frames omitted>",
@@ -52,8 +47,7 @@ class Naming:
         self._functions: dict[int, Function] = {}
         self._lines: dict[int, int] = {}
         self._numbers: dict[int, int] = {}
-        self._modules = ModuleNames(self._objects)
-        self._files_without_module: set[str] = set()
+        self._modules = Modules(runtime, self._objects)
         self._active_threads = ThreadNames(self._objects)
         self._names: dict[int, str] = {}
         self._threads_named = 0
@@ -77,19 +71,11 @@ class Naming:
         """Take code objects, by the numbers that they shall have. Raises TargetGone."""
         texts = dict(codes)
         self._codes.update(texts)
-        names = {code.filename for code in texts.values()}
-        self._learn_modules({name for name in names if name[:1] != "<"})
-
-    def _learn_modules(self, files: set[str]) -> None:
-        files = files - self._modules.by_file.keys() - self._files_without_module
-        if files:
-            for modules in self._modules_dicts():
-                self._modules.learn(modules)
-            self._files_without_module |= files
+        self._modules.learn({code.filename for code in texts.values()})
 
     def _learn_threads(self, records: Sequence[ThreadRecord]) -> None:
         names: dict[int, str] = {}
-        for modules in self._modules_dicts():
+        for modules in self._modules.dicts():
             names.update(self._active_threads.read(modules))
         for index, record in enumerate(records):
             if record.alive:
@@ -124,7 +110,7 @@ class Naming:
 
     def _function(self, code: int) -> Function:
         text = self._codes[code]
-        name = f"{self._module(text.filename)}.{text.name}"
+        name = f"{self._modules.name(text.filename)}.{text.name}"
         function = Function(name, text.name, text.filename, text.firstlineno)
         self._functions[code] = function
         return function
@@ -132,33 +118,6 @@ class Naming:
     def _decode(self, code: int) -> LineTable:
         text = self._codes[code]
         return LineTable(self._runtime.layout.line_table, text.linetable, text.firstlineno)
-
-    def _module(self, filename: str) -> str:
-        module = self._modules.by_file.get(filename)
-        if module:
-            return module
-        frozen = _FROZEN.fullmatch(filename)
-        if frozen:
-            return frozen[1]
-        if filename.startswith("<"):
-            return filename
-        path = PurePosixPath(filename)
-        return path.parent.name if path.name == "__init__.py" else path.stem or filename
-
-    def _modules_dicts(self) -> list[int]:
-        """Each interpreter's sys.modules, the main interpreter's first."""
-        offsets, objects = self._runtime.layout.offsets, self._objects
-        found: list[int] = []
-        try:
-            interpreter = objects.pointer(
-                self._runtime.runtime_address + offsets["runtime_interpreters_head"]
-            )
-            while interpreter and len(found) < _INTERPRETERS_LIMIT:
-                found.append(objects.pointer(interpreter + offsets["interpreter_modules"]))
-                interpreter = objects.pointer(interpreter + offsets["interpreter_next"])
-        except MemoryFault:
-            pass  # an interpreter is just being deleted
-        return [modules for modules in reversed(found) if modules]
 
     def _comm(self, tid: int) -> str:
         try:
