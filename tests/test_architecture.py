@@ -23,6 +23,7 @@ _ALL_BELOW = {
     "profiles",
     "snapshots",
     "tracebacks",
+    "recording",
     "target",
 }
 
@@ -41,8 +42,10 @@ MAY_IMPORT = {
     "profiles": {"errors", "profile", "outputs"},
     "snapshots": {"errors", "outputs"},
     "tracebacks": {"profile"},
+    "recording": {"errors", "observe", "profile"},
     "target": {
         *("version", "errors", "permission", "memory", "runtime", "observe", "profile"),
+        "recording",
         *("profiles", "tracebacks", "watch"),  # which its methods start
     },
     "watch": {"errors", "observe", "profile", "target"},

@@ -53,6 +53,12 @@ class NotReady(OnlookerError):
     exit_code = 4
 
 
+class NotTracing(OnlookerError):
+    """The process doesn't keep what was asked for, since it was not started so."""
+
+    exit_code = 4
+
+
 class NotPermitted(OnlookerError):
     """The kernel doesn't let us look into the process."""
 

@@ -6,9 +6,9 @@ import shlex
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, replace
-from functools import cached_property, partial
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from functools import partial
 from typing import IO, TYPE_CHECKING, Final
 
 from onlooker.errors import TargetGone, UsageError
@@ -16,12 +16,14 @@ from onlooker.observe.circumstances import caveats, circumstances, has_replaced_
 from onlooker.observe.naming import Naming
 from onlooker.observe.recorder import Counters, Outcome, Pause, Recorder
 from onlooker.profile.kinds import KINDS, Kind
-from onlooker.profile.model import Location, Mapping, Profile
-from onlooker.profile.rows import Row, Thread
+from onlooker.profile.model import Mapping, Profile
 from onlooker.profile.snapshot import GreenletStack as GreenletStack
 from onlooker.profile.snapshot import Snapshot as Snapshot
 from onlooker.profile.snapshot import TaskStack as TaskStack
 from onlooker.profile.snapshot import ThreadStack as ThreadStack
+from onlooker.recording import STILL_RUNNING, STOPPED, TARGET_ENDED, TARGET_REPLACED, TIME_IS_UP
+from onlooker.recording import Progress as Progress
+from onlooker.recording import Recording as Recording
 from onlooker.runtime.locate import Runtime, locate
 from onlooker.runtime.version import version_text
 from onlooker.version import VERSION
@@ -37,79 +39,9 @@ MAX_RATE_HZ: Final = 1e6
 MAX_DEPTH: Final = 1 << 16
 _TRACEBACK_DEPTH: Final = 1 << 14
 
-TIME_IS_UP: Final = "the time was up"
-STOPPED: Final = "it was stopped"
-STILL_RUNNING: Final = "it goes on"
-TARGET_ENDED: Final = "the target ended"
-TARGET_REPLACED: Final = "the target executed another program"
-
 # Names are learnt soon, since what starts often ends soon, and then as often as a person looks.
 _FIRST_SLICE_NS: Final = 20_000_000
 _SLICE_NS: Final = 200_000_000
-
-
-@dataclass(frozen=True, slots=True)
-class Progress:
-    """How far a recording is. ``recording`` gives what was recorded until now."""
-
-    elapsed_ns: int
-    counters: Counters
-    recording: Callable[[], Recording]
-
-
-@dataclass(frozen=True)
-class Recording:
-    """What was recorded of a process: profiles of all the kinds asked for, from the same samples.
-
-    ``end`` says why it ended: TIME_IS_UP, STOPPED, TARGET_ENDED, TARGET_REPLACED, or not at all:
-    STILL_RUNNING. ``caveats``
-    are sentences about what the recording lacks; ``comments`` has them, too. ``rows`` are what was
-    counted, ``stack`` names a row's ``stack_id``, leaf first, ``threads`` its ``thread_id``.
-    ``snapshot`` is there if a kind was asked for that is a picture of one moment.
-    """
-
-    kinds: tuple[Kind, ...]
-    rate_hz: float
-    start_ns: int
-    duration_ns: int
-    end: str
-    counters: Counters
-    pauses_ns: tuple[int, ...]
-    caveats: tuple[str, ...]
-    comments: tuple[str, ...]
-    mapping: Mapping
-    rows: Iterable[Row]
-    stack: Callable[[int], tuple[Location, ...]]
-    threads: dict[int, Thread]
-    snapshot: Snapshot | None = None
-
-    def profile(self, kind: str, *, all_frames: bool = False) -> Profile:
-        """One of the kinds recorded. Bootstrap frames are left out unless ``all_frames``.
-
-        Raises UsageError for a kind that was not recorded.
-        """
-        # Not before the first sample, which would wait for them.
-        from onlooker.profile import build, instant
-
-        if kind not in {recorded.name for recorded in self.kinds}:
-            raise UsageError(f"the profile {kind!r} was not recorded")
-        if self.snapshot and KINDS[kind].instant:
-            return instant.goroutine(self.snapshot, all_frames=all_frames)
-        return build.build(
-            KINDS[kind],
-            self.rows,
-            self.stack,
-            self.threads,
-            build.Recording(
-                self.rate_hz, self.start_ns, self.duration_ns, self.comments, self.mapping
-            ),
-            all_frames=all_frames,
-        )
-
-    @cached_property
-    def reached_hz(self) -> float:
-        """Ticks a second that took place."""
-        return self.counters.ticks * 1e9 / self.duration_ns if self.duration_ns else 0.0
 
 
 class Target:
@@ -357,8 +289,13 @@ class Target:
                     profiles.NamedProfile(kind.name, partial(self._grown, kind))
                     for kind in _grown()
                 ]
+                memory = [
+                    profiles.NamedProfile(kind.name, partial(self.heap_profile, kind.name))
+                    for kind in KINDS.values()
+                    if kind.heap
+                ]
                 goroutine = profiles.NamedProfile("goroutine", self._goroutine, self.tracebacks)
-                built_in = (*grown, goroutine)
+                built_in = (*grown, *memory, goroutine)
                 self._profiles = profiles.Profiles(built_in, self._describe, self._record_cpu)
             return self._profiles
 
@@ -372,6 +309,34 @@ class Target:
         note = f"{kind.name}: empty, as nobody watches: Target.watch() starts that"
         about = build.Recording(1, time.time_ns(), 0, (comment, note), mapping)
         return build.build(kind, (), lambda _: (), {}, about)
+
+    def heap_profile(self, kind: str = "heap", *, all_frames: bool = False) -> Profile:
+        """What holds memory, by where it was allocated; ``kind`` may be ``allocs`` as well.
+
+        Of a target that runs tracemalloc. Raises NotTracing, TargetGone; MemoryFault if it
+        allocates faster than its traces can be read.
+        """
+        from onlooker.observe import memory_status, traced
+        from onlooker.profile import heap
+
+        time_ns = time.time_ns()
+        found = traced.read_traced(self.runtime, self.runtime.memory)
+        about, status = self._about(), memory_status.memory_status(self.runtime.pid)
+        return heap.build_heap(
+            kind,
+            found.sites,
+            rate=traced.RATE,
+            time_ns=time_ns,
+            comments=(*about, *found.comments, *status),
+            mapping=self._mapping,
+            all_frames=all_frames,
+        )
+
+    def write_heap_profile(self, file: IO[bytes]) -> None:
+        """Write the heap profile to a binary file. Raises what that and the file raise."""
+        heap = self.lookup("heap")
+        assert heap  # it is there from the start
+        heap.write_to(file)
 
     def _goroutine(self) -> Profile:
         from onlooker.profile import instant
@@ -403,10 +368,12 @@ class Target:
         target = f"{identity.program}, pid {identity.pid}, started {started}, Python {self.version}"
         return f"target: {target} ({identity.executable}): {shlex.join(identity.argv)}"
 
+    def _about(self) -> tuple[str, ...]:
+        return f"onlooker {VERSION}: {shlex.join(sys.argv)}", self._target_comment()
+
     def _comments(self, what: str, counters: Counters) -> tuple[str, ...]:
         return (
-            f"onlooker {VERSION}: {shlex.join(sys.argv)}",
-            self._target_comment(),
+            *self._about(),
             what,
             "truth: " + ", ".join(f"{name} {value}" for name, value in truth(counters)),
         )
@@ -432,7 +399,7 @@ def truth(counters: Counters) -> tuple[tuple[str, int], ...]:
 
 def _grown() -> list[Kind]:
     """The kinds of which there is only what was recorded until now."""
-    return [kind for kind in KINDS.values() if not (kind.timed or kind.instant)]
+    return [kind for kind in KINDS.values() if not (kind.timed or kind.instant or kind.heap)]
 
 
 def _kinds(names: Sequence[str]) -> tuple[Kind, ...]:
@@ -442,7 +409,13 @@ def _kinds(names: Sequence[str]) -> tuple[Kind, ...]:
             f"there is no profile kind {', '.join(unknown)!r}",
             f"The kinds are: {', '.join(KINDS)}.",
         )
-    return tuple(KINDS[name] for name in dict.fromkeys(names))
+    chosen = tuple(KINDS[name] for name in dict.fromkeys(names))
+    if memory := [kind.name for kind in chosen if kind.heap]:
+        raise UsageError(
+            f"{' and '.join(memory)} can't be recorded: memory is looked at as it is now",
+            "Use onlooker heap, or Target.heap_profile.",
+        )
+    return chosen
 
 
 def _check_range(name: str, value: float, least: float, most: float) -> None:

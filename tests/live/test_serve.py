@@ -145,8 +145,8 @@ def test_head_of_a_profile_takes_none(served: Served) -> None:
     assert served.server.metric("onlooker_samples_total") == samples
 
 
-#: Kinds that Go has at any moment, and not only after some time.
-MOMENTS = [name for name, kind in KINDS.items() if not kind.timed]
+#: Kinds that Go has at any moment, and not only after some time. Memory is in test_tracemalloc.py.
+MOMENTS = [name for name, kind in KINDS.items() if not (kind.timed or kind.heap)]
 
 
 @pytest.mark.parametrize("name", MOMENTS)

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from onlooker import Profile, Target
 from onlooker.errors import UsageError
-from onlooker.target import STOPPED, TARGET_ENDED
+from onlooker.recording import STOPPED, TARGET_ENDED
 from onlooker.watch import Watch
 
 from tests.conftest import StartTarget

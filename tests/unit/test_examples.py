@@ -32,8 +32,10 @@ def is_served(path: str) -> bool:
 def check_profile(name: str, settings: dict[str, Any]) -> None:
     """What a scraper is told of one profile: whether it is enabled goes by whether it is there."""
     path = str(settings.get("path", GO_PATHS.get(name)))
-    assert settings["enabled"] == is_served(path), f"{name} is at {path}"
-    kind = KINDS.get({"process_cpu": "cpu"}.get(name, name))
+    kind = KINDS.get({"process_cpu": "cpu", "memory": "allocs"}.get(name, name))
+    # To read all of a program's memory every few seconds is for its owner to decide.
+    wanted = is_served(path) and not (kind and kind.heap)
+    assert settings["enabled"] == wanted, f"{name} is at {path}"
     # What takes some time must be told how much; what only grows, the scraper subtracts.
     if kind and name not in GO_PATHS:
         assert settings.get("delta", False) == kind.timed

@@ -261,7 +261,7 @@ def _rate(parser: _Parser) -> None:
 
 
 def _recording(parser: _Parser) -> None:
-    kinds = "; ".join(f"{kind.name}: {kind.help}" for kind in KINDS.values())
+    kinds = "; ".join(f"{kind.name}: {kind.help}" for kind in KINDS.values() if not kind.heap)
     _rate(parser)
     parser.add_argument(
         "--profile",
@@ -345,9 +345,14 @@ def _between(
 
 def _kinds(text: str) -> tuple[str, ...]:
     names = tuple(dict.fromkeys(text.split(",")))
+    recorded = [kind.name for kind in KINDS.values() if not kind.heap]
     for name in names:
         if name not in KINDS:
             raise argparse.ArgumentTypeError(
-                f"there is no kind {name!r}; the kinds are {', '.join(KINDS)}"
+                f"there is no kind {name!r}; the kinds are {', '.join(recorded)}"
+            )
+        if name not in recorded:
+            raise argparse.ArgumentTypeError(
+                f"{name} can't be recorded, as it is of memory as it is now: use onlooker heap"
             )
     return names

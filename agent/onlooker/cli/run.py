@@ -19,7 +19,8 @@ from onlooker.errors import (
     TargetGone,
     UnsupportedPython,
 )
-from onlooker.target import TARGET_ENDED, TARGET_REPLACED, Recording, Target
+from onlooker.recording import TARGET_ENDED, TARGET_REPLACED, Recording
+from onlooker.target import Target
 
 # While a program starts, or executes another one, what is seen of it may fit nothing.
 _PATIENCE_S: Final = 2.0

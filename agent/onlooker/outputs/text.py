@@ -1,9 +1,9 @@
 """Text, as Go writes it for ``debug=1``: a person reads it, and ``go tool pprof`` opens it, too.
 
-There is a form for contentions, which Go has for block and mutex, and one for counts. Profiles of
-time have none in Go. They are written as counts of nanoseconds: in the form for contentions pprof
-would take them for delays, and numbers of samples would not tell a thread that used its CPU all
-the time from one that used it briefly.
+There is a form for contentions, which Go has for block and mutex, one for memory, and one for
+counts. Profiles of time have none in Go. They are written as counts of nanoseconds: in the form
+for contentions pprof would take them for delays, and numbers of samples would not tell a thread
+that used its CPU all the time from one that used it briefly.
 
 pprof takes only stacks and values from such text: the names are in comments.
 """
@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from typing import IO, Final
 
 from onlooker.outputs.addresses import Addresses
+from onlooker.profile.heap import sampled, without_size
 from onlooker.profile.model import Function, Labels, Location, Profile
 from onlooker.profile.printable import printable
 
@@ -28,6 +29,7 @@ _NAME_LIMIT: Final = 1_000
 
 _INT64_MAX: Final = (1 << 63) - 1
 _TAB: Final = 8
+_MEMORY: Final = ("alloc_objects", "alloc_space", "inuse_objects", "inuse_space")
 _NO_STACK: Final = Location(Function("<no stack>", "<no stack>", "", 0), 0)
 
 
@@ -40,6 +42,35 @@ def write(profile: Profile, file: IO[bytes]) -> None:
 
 def _lines(profile: Profile) -> Iterator[str]:
     places = _Places()
+    types = tuple(shown.type for shown in profile.sample_types)
+    yield from (_memory if types == _MEMORY else _counted)(profile, places)
+    for comment in profile.comments:
+        yield f"# {_short(printable(comment), _COMMENT_LIMIT)}"
+
+
+def _memory(profile: Profile, places: _Places) -> Iterator[str]:
+    """Numbers as they were sampled: pprof scales them, by the rate and the size of the objects."""
+    rate = profile.period
+    rows = [(sampled(sample, rate), sample) for sample in profile.samples]
+    totals = [sum(column) for column in zip(*(values for values, _ in rows), strict=True)]
+    allocated, bytes_allocated, inuse, bytes_inuse = totals or (0, 0, 0, 0)
+    if bytes_allocated == bytes_inuse:
+        bytes_allocated += 1  # or pprof sees only objects and bytes: so does Go
+    # Go, and what came before it, says twice the rate.
+    heading = f"{inuse}: {bytes_inuse} [{allocated}: {bytes_allocated}] @ heap/{2 * rate}"
+    yield f"heap profile: {heading}"
+    keyed = [
+        # Objects of different sizes stay apart, since pprof scales them by their average size.
+        (values, f"@{places.addresses(sample.stack)}{_labels(without_size(sample.labels))}")
+        for values, sample in rows
+    ]
+    for values, key in sorted(keyed, key=lambda row: (-row[0][3], row)):
+        yield f"{values[2]}: {values[3]} [{values[0]}: {values[1]}] {key}"
+        yield from places.lines(key)
+        yield ""
+
+
+def _counted(profile: Profile, places: _Places) -> Iterator[str]:
     is_contention = [shown.type for shown in profile.sample_types] == ["contentions", "delay"]
     # By what Go calls the key: addresses and labels as they are written.
     totals: dict[str, list[int]] = {}
@@ -67,8 +98,6 @@ def _lines(profile: Profile) -> Iterator[str]:
         yield f"{total[1]} {total[0]} {key}" if is_contention else f"{total[main]} {key}"
         yield from places.lines(key)
         yield ""
-    for comment in profile.comments:
-        yield f"# {_short(printable(comment), _COMMENT_LIMIT)}"
 
 
 class _Places:

@@ -1,4 +1,4 @@
-"""Which frames at the root of a stack only start a program, a thread, a process or an event loop.
+"""Which frames of a stack only start a program, a thread, a process or an event loop, or import.
 
 Every stack of a thread begins with the same frames of ``threading``, every program started by
 ``python -m`` with those of ``runpy``. They say nothing, so profiles leave them out. The table holds
@@ -34,30 +34,43 @@ BOOTSTRAP: Final[Mapping[str, frozenset[str]]] = {
     "asyncio.events": frozenset({"_run"}),
 }
 
+# What allocates for whoever imports or traces: at the leaf of a stack it hides who that is.
+_GLUE: Final[Mapping[str, frozenset[str]]] = {
+    "importlib._bootstrap": _ANY,
+    "importlib._bootstrap_external": _ANY,
+    "zipimport": _ANY,
+    "tracemalloc": _ANY,
+}
+
 # multiprocessing starts its processes by python -c "from multiprocessing.spawn import ...".
 _COMMAND: Final = ("<string>", "<module>")
 _COMMAND_CALLS: Final = ("multiprocessing/spawn.py", "multiprocessing/forkserver.py")
 
 
-def _files() -> dict[str, frozenset[str]]:
+def _files(modules: Mapping[str, frozenset[str]]) -> dict[str, frozenset[str]]:
     """Return the table by what a code object's file name is or ends with."""
     files = {}
-    for module, functions in BOOTSTRAP.items():
+    for module, functions in modules.items():
         # The modules that CPython 3.11 and later freeze have no path (the import system never had).
         files[f"<frozen {module}>"] = functions
         files[module.replace(".", "/") + ".py"] = functions
     return files
 
 
-_FILES: Final = _files()
-_LONGEST_TAIL: Final = 1 + max(module.count(".") for module in BOOTSTRAP)
+_FILES: Final = _files(BOOTSTRAP)
+_GLUE_FILES: Final = _files(_GLUE)
+_LONGEST_TAIL: Final = 1 + max(module.count(".") for module in (*BOOTSTRAP, *_GLUE))
 
 
 def is_bootstrap(function: Function) -> bool:
     """Tell whether the function only starts other code."""
+    return _is_in(_FILES, function)
+
+
+def _is_in(files: Mapping[str, frozenset[str]], function: Function) -> bool:
     parts = function.filename.rsplit("/", _LONGEST_TAIL)
     for length in range(1, min(len(parts), _LONGEST_TAIL) + 1):
-        functions = _FILES.get("/".join(parts[-length:]))
+        functions = files.get("/".join(parts[-length:]))
         if functions is not None:
             return functions is _ANY or _code_name(function) in functions
     return False
@@ -75,6 +88,18 @@ def without_bootstrap(stack: Sequence[Location]) -> Sequence[Location]:
     while end > 0 and is_bootstrap(stack[end - 1].function):
         end -= 1
     return stack[:end] if end > 0 else stack
+
+
+def without_glue(stack: Sequence[Location]) -> Sequence[Location]:
+    """Return the stack, leaf first, as ``without_bootstrap`` and without importing at its leaf.
+
+    For stacks of allocations: an import is told by the line that imports. A stack of nothing else
+    is returned whole.
+    """
+    start = 0
+    while start < len(stack) and _is_in(_GLUE_FILES, stack[start].function):
+        start += 1
+    return without_bootstrap(stack[start:]) if start < len(stack) else stack
 
 
 def _is_command(root: Function, called: Function) -> bool:

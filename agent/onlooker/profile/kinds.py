@@ -39,6 +39,8 @@ class Kind:
     """A comment for every profile of this kind."""
     instant: bool = False
     """A picture of one moment: it is taken, not recorded."""
+    heap: bool = False
+    """What memory is held, or was allocated: it is found in memory, not recorded."""
 
     @property
     def timed(self) -> bool:
@@ -104,6 +106,27 @@ def _picture(name: str, help_text: str) -> Kind:
     )
 
 
+def _memory(name: str, help_text: str, default_sample_type: str = "") -> Kind:
+    """Return a kind that profile/heap.py makes. No row of a recording is worth anything to it."""
+    space = ValueType("space", "bytes")
+    return Kind(
+        name,
+        help_text,
+        0,
+        (
+            ValueType("alloc_objects", "count"),
+            ValueType("alloc_space", "bytes"),
+            ValueType("inuse_objects", "count"),
+            ValueType("inuse_space", "bytes"),
+        ),
+        lambda _: (0, 0, 0, 0),
+        period_type=space,
+        default_sample_type=default_sample_type,
+        fixed_period=1,
+        heap=True,
+    )
+
+
 KINDS: Final[Mapping[str, Kind]] = MappingProxyType(
     {
         kind.name: kind
@@ -149,6 +172,8 @@ KINDS: Final[Mapping[str, Kind]] = MappingProxyType(
                 "goroutine",
                 "what all threads and suspended asyncio tasks are doing at the end; alone, now",
             ),
+            _memory("heap", "what holds the memory that is in use now"),
+            _memory("allocs", "the same as heap, showing first what was allocated", "alloc_space"),
         )
     }
 )

@@ -11,7 +11,14 @@ from typing import Final
 
 from aiohttp import web
 
-from onlooker.errors import NoSuchProcess, NotPermitted, NotReady, OnlookerError, TargetGone
+from onlooker.errors import (
+    NoSuchProcess,
+    NotPermitted,
+    NotReady,
+    NotTracing,
+    OnlookerError,
+    TargetGone,
+)
 from onlooker.observe.recorder import Counters
 from onlooker.profile.kinds import KINDS, Kind
 from onlooker.runtime.identity import read_command
@@ -31,6 +38,7 @@ _CPU_BUSY: Final = "Could not enable CPU profiling: cpu profiling already in use
 _NO_TRACE: Final = "Could not enable tracing: not supported for Python processes"
 _BAD_SECONDS: Final = 'invalid value for "seconds" - must be a positive integer'
 _SECONDS_AND_DEBUG: Final = "seconds and debug params are incompatible"
+_NO_GC: Final = "gc=1 is not supported: a collection would run code in the process"
 _DEFAULT_SECONDS: Final = 30
 
 #: How often processes are looked for that have come meanwhile, if they are to be watched.
@@ -47,6 +55,7 @@ _STATUS: Final[dict[type[OnlookerError], int]] = {
     NoSuchProcess: 404,
     TargetGone: 404,
     NotPermitted: 403,
+    NotTracing: 412,
     NotReady: 503,
 }
 
@@ -229,6 +238,8 @@ class App:
     async def _moment(self, request: web.Request, kind: Kind) -> web.StreamResponse:
         if wanted := request.query.get("seconds", ""):
             return await self._change(request, kind, wanted)
+        if kind.name == "heap" and answers.integer(request.query.get("gc", ""))[0] > 0:
+            return answers.error(400, _NO_GC)
         debug, _ = answers.integer(request.query.get("debug", ""))
         session = await self._session(request)
         if request.method == "HEAD":

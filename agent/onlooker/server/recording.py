@@ -53,13 +53,16 @@ class Maker:
         return file.getvalue()
 
     def counts(self, watch: Watch | None, target: Target, _: threading.Event) -> dict[str, int]:
-        """Return how many there are of each kind that has some at any moment."""
-        moments = (kind for kind in KINDS.values() if not kind.timed)
+        """Return how many there are of each kind that has some at any moment.
+
+        Not of memory, for which all of it would have to be read.
+        """
+        moments = (kind for kind in KINDS.values() if not (kind.timed or kind.heap))
         return {kind.name: _count(self._moment(kind, watch, target)) for kind in moments}
 
     def change(self, kind: Kind, seconds: float, target: Target, stop: threading.Event) -> bytes:
         """Return how much more (or less) there is after some time. Raises as ``over``."""
-        if kind.instant:
+        if kind.instant or kind.heap:
             before = self._moment(kind, None, target)
             if stop.wait(seconds):
                 raise Stopped
@@ -75,6 +78,8 @@ class Maker:
         if kind.instant:
             taken = target.record([kind.name], pause=settings.pause, depth=settings.depth)
             return taken.profile(kind.name, all_frames=settings.all_frames)
+        if kind.heap:
+            return target.heap_profile(kind.name, all_frames=settings.all_frames)
         if watch:
             return watch.profile(kind.name, all_frames=settings.all_frames)
         named = target.lookup(kind.name)

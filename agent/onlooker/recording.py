@@ -1,0 +1,85 @@
+"""What was recorded of a process, and how far a recording is."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Final
+
+from onlooker.errors import UsageError
+from onlooker.observe.recorder import Counters
+from onlooker.profile.kinds import KINDS, Kind
+from onlooker.profile.model import Location, Mapping, Profile
+from onlooker.profile.rows import Row, Thread
+from onlooker.profile.snapshot import Snapshot
+
+TIME_IS_UP: Final = "the time was up"
+STOPPED: Final = "it was stopped"
+STILL_RUNNING: Final = "it goes on"
+TARGET_ENDED: Final = "the target ended"
+TARGET_REPLACED: Final = "the target executed another program"
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """How far a recording is. ``recording`` gives what was recorded until now."""
+
+    elapsed_ns: int
+    counters: Counters
+    recording: Callable[[], Recording]
+
+
+@dataclass(frozen=True)
+class Recording:
+    """What was recorded of a process: profiles of all the kinds asked for, from the same samples.
+
+    ``end`` says why it ended: TIME_IS_UP, STOPPED, TARGET_ENDED, TARGET_REPLACED, or not at all:
+    STILL_RUNNING. ``caveats``
+    are sentences about what the recording lacks; ``comments`` has them, too. ``rows`` are what was
+    counted, ``stack`` names a row's ``stack_id``, leaf first, ``threads`` its ``thread_id``.
+    ``snapshot`` is there if a kind was asked for that is a picture of one moment.
+    """
+
+    kinds: tuple[Kind, ...]
+    rate_hz: float
+    start_ns: int
+    duration_ns: int
+    end: str
+    counters: Counters
+    pauses_ns: tuple[int, ...]
+    caveats: tuple[str, ...]
+    comments: tuple[str, ...]
+    mapping: Mapping
+    rows: Iterable[Row]
+    stack: Callable[[int], tuple[Location, ...]]
+    threads: dict[int, Thread]
+    snapshot: Snapshot | None = None
+
+    def profile(self, kind: str, *, all_frames: bool = False) -> Profile:
+        """One of the kinds recorded. Bootstrap frames are left out unless ``all_frames``.
+
+        Raises UsageError for a kind that was not recorded.
+        """
+        # Not before the first sample, which would wait for them.
+        from onlooker.profile import build, instant
+
+        if kind not in {recorded.name for recorded in self.kinds}:
+            raise UsageError(f"the profile {kind!r} was not recorded")
+        if self.snapshot and KINDS[kind].instant:
+            return instant.goroutine(self.snapshot, all_frames=all_frames)
+        return build.build(
+            KINDS[kind],
+            self.rows,
+            self.stack,
+            self.threads,
+            build.Recording(
+                self.rate_hz, self.start_ns, self.duration_ns, self.comments, self.mapping
+            ),
+            all_frames=all_frames,
+        )
+
+    @cached_property
+    def reached_hz(self) -> float:
+        """Ticks a second that took place."""
+        return self.counters.ticks * 1e9 / self.duration_ns if self.duration_ns else 0.0
