@@ -7,9 +7,10 @@ import cffi
 
 # Relative, as setuptools wants its sources; a build always runs in the project's root folder.
 NATIVE = Path("native")
-# The boundary: one file for each part, of which onlooker.h is first, since the others use its
-# results. Each serves the compiler, cffi and C alike: declarations, comments and integer #defines.
-HEADERS = [NATIVE / "onlooker.h", *sorted(NATIVE.glob("onlooker_*.h"))]
+# The boundary: one file for each part, in this order, since later ones use words of earlier ones.
+# Each serves the compiler, cffi and C alike: declarations, comments and integer #defines.
+PARTS = ("onlooker.h", "onlooker_freeze.h", "onlooker_owners.h", "onlooker_heap.h")
+HEADERS = [NATIVE / part for part in PARTS]
 
 # The tests turn warnings into errors; a user's build must not break with next year's compiler.
 WERROR = ["-Werror"] if os.environ.get("ONLOOKER_WERROR") else []

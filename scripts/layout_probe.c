@@ -542,12 +542,18 @@ static void holdings(void)
     FIXED(frameobject_data, PyFrameObject, _f_frame_data);
     FIXED(iframe_globals, _PyInterpreterFrame, f_globals);
     FIXED(iframe_builtins, _PyInterpreterFrame, f_builtins);
+    STATE(generator_cleared, FRAME_CLEARED);
 #endif
 #if PY_VERSION_HEX >= 0x030b0000
     FACT(dictkeys_split_kind, DICT_KEYS_SPLIT);
 #endif
 #if PY_VERSION_HEX >= 0x030d0000
     FIXED(dictvalues_capacity, struct _dictvalues, capacity);
+#endif
+#if PY_VERSION_HEX >= 0x030c0000
+    FACT(object_refcount_bytes, 4); /* flags and immortality are above it */
+#else
+    FACT(object_refcount_bytes, sizeof(Py_ssize_t));
 #endif
     /* Words before an object that is tracked, and before that header with such flags of its type.
      */

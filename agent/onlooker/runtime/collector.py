@@ -1,0 +1,93 @@
+"""Where the cycle collector keeps its lists of objects, and whether it is at work."""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterator
+from typing import Final
+
+from onlooker.errors import MemoryFault
+from onlooker.memory import Memory
+
+from .layouts import NONE
+from .locate import Runtime
+
+_GENERATIONS: Final = 3
+_STATE_LIMIT_BYTES: Final = 1 << 12
+_INTERPRETERS_LIMIT: Final = 4096
+_MARKS: Final = ~3
+_HEAD: Final = struct.Struct("<QQ")
+
+
+def interpreters(runtime: Runtime, memory: Memory) -> Iterator[int]:
+    """Yield the addresses of all PyInterpreterState. Raises MemoryFault."""
+    offsets = runtime.layout.offsets
+    address = _word(memory, runtime.runtime_address + offsets["runtime_interpreters_head"])
+    for _ in range(_INTERPRETERS_LIMIT):
+        if not address:
+            return
+        yield address
+        address = _word(memory, address + offsets["interpreter_next"])
+
+
+class Collector:
+    """The state of one collector: one an interpreter has, or up to 3.8 one for all of them."""
+
+    def __init__(self, runtime: Runtime, memory: Memory, address: int) -> None:
+        self._offsets = runtime.layout.offsets
+        self._memory = memory
+        self._address = address
+
+    @property
+    def is_collecting(self) -> bool:
+        """Whether a collection is going on: the lists are not whole then."""
+        raw = self._memory.read(self._address + self._offsets["gc_collecting"], 4)
+        return raw != bytes(4)
+
+    def heads(self) -> list[int]:
+        """Return the addresses of the heads of all lists, gc.freeze()'s with them.
+
+        Where they lie differs between patch releases of one version, and what the lists look like
+        tells: each head's neighbours lead back to it. Raises MemoryFault.
+        """
+        size = min(self._offsets["gc_size"], _STATE_LIMIT_BYTES)
+        step = self._offsets["gc_generation_size"]
+        for first in range(0, size - step * _GENERATIONS, 4):
+            generations = [first + step * index for index in range(_GENERATIONS)]
+            if all(map(self._is_head, generations)):
+                rest = range(generations[-1] + step, size - _HEAD.size, 4)
+                permanent = next(filter(self._is_head, rest), None)
+                heads = generations if permanent is None else [*generations, permanent]
+                return [self._address + at for at in heads]
+        raise MemoryFault(f"there are no lists of a collector at {self._address:#x}")
+
+    def _is_head(self, at: int) -> bool:
+        head = self._address + at
+        try:
+            following, previous = self._links(head)
+            return (
+                bool(following and previous)
+                and self._links(following)[1] == head
+                and self._links(previous)[0] == head
+            )
+        except MemoryFault:
+            return False
+
+    def _links(self, address: int) -> tuple[int, int]:
+        following, previous = _HEAD.unpack(self._memory.read(address, _HEAD.size))
+        return following & _MARKS, previous & _MARKS
+
+
+def collectors(runtime: Runtime, memory: Memory) -> list[Collector]:
+    """Return the collectors of all interpreters. Raises MemoryFault."""
+    offsets = runtime.layout.offsets
+    if offsets["runtime_gc"] != NONE:
+        return [Collector(runtime, memory, runtime.runtime_address + offsets["runtime_gc"])]
+    return [
+        Collector(runtime, memory, address + offsets["interpreter_gc"])
+        for address in interpreters(runtime, memory)
+    ]
+
+
+def _word(memory: Memory, address: int) -> int:
+    return int.from_bytes(memory.read(address, 8), "little")

@@ -1,0 +1,65 @@
+#include "heap.h"
+
+/* pymalloc's pools, the same in 3.8 to 3.15 (Objects/obmalloc.c, pycore_obmalloc.h): a header, then
+ * blocks of one size of 32. */
+#define POOL_SZIDX 36u
+#define POOL_MAXNEXTOFFSET 44u
+#define POOL_HEADER_BYTES 48u
+#define SIZE_CLASSES 32u
+#define ALIGNMENT 16u
+
+/* glibc's chunks: the word before a block is the chunk's size, with three flags. */
+#define CHUNK_MMAPPED 2u
+#define CHUNK_FLAGS 7u
+#define CHUNK_SLACK 64u /* what a chunk may have beyond what was asked for */
+#define PAGE_SLACK (PAGE_SIZE + 16u)
+
+/* The size of blocks in the pool that a block lies in, 0 if it lies in none. No list of arenas is
+ * needed for it, which stripped builds before 3.12 don't tell: what a pool's header has to be
+ * leaves no room for chance. */
+static uint64_t pymalloc_size(heap *heap, uint64_t block)
+{
+    uint64_t pool_size = (uint32_t)heap->layout.pool_size, offset = block % pool_size;
+    unsigned char header[POOL_HEADER_BYTES];
+    if (offset < POOL_HEADER_BYTES ||
+        !space_copy(&heap->space, block - offset, header, sizeof header))
+        return 0;
+    uint64_t size = (load_u32(header, POOL_SZIDX) + UINT64_C(1)) * ALIGNMENT;
+    return size <= SIZE_CLASSES * ALIGNMENT &&
+                   load_u32(header, POOL_MAXNEXTOFFSET) == pool_size - size &&
+                   (offset - POOL_HEADER_BYTES) % size == 0
+               ? size
+               : 0;
+}
+
+/* What malloc_usable_size says of a block, 0 if glibc hasn't allocated it for REQUESTED bytes. */
+static uint64_t malloc_size(heap *heap, uint64_t block, uint64_t requested)
+{
+    uint64_t word;
+    if (block % ALIGNMENT || !space_word(&heap->space, block - 8, &word))
+        return 0;
+    uint64_t chunk = word & ~(uint64_t)CHUNK_FLAGS;
+    bool mmapped = word & CHUNK_MMAPPED;
+    uint64_t usable = chunk - (mmapped ? 16 : 8);
+    return chunk >= 32 && usable >= requested &&
+                   usable - requested <= (mmapped ? PAGE_SLACK : CHUNK_SLACK)
+               ? usable
+               : 0;
+}
+
+void heap_hold(heap *heap, uint64_t block, uint64_t requested)
+{
+    if (!requested || space_in_image(&heap->space, block))
+        return;
+    uint64_t size = pymalloc_size(heap, block);
+    if (size >= requested) {
+        heap->totals.pymalloc_blocks++;
+        heap->totals.pymalloc_bytes += size;
+    } else if ((size = malloc_size(heap, block, requested))) {
+        heap->totals.malloc_bytes += size;
+    } else {
+        size = requested;
+        heap->totals.unsized_bytes += size;
+    }
+    heap->object_bytes += size;
+}

@@ -1,0 +1,278 @@
+#include "heap.h"
+
+#include <stdlib.h>
+
+#define HEADER_BYTES 16u /* of a PyObject: reference count and type */
+
+/* A free block's first word is the next one's address, and no count is as large as that. */
+#define COUNT_LIMIT (UINT64_C(1) << 32)
+
+static bool is_set(const uint64_t *bitmap, uint64_t unit)
+{
+    return bitmap[unit / 64] >> unit % 64 & 1;
+}
+
+static void set(uint64_t *bitmap, uint64_t unit)
+{
+    bitmap[unit / 64] |= UINT64_C(1) << unit % 64;
+}
+
+void *series_add(heap *heap, series *series, size_t size)
+{
+    if (series->count == series->capacity) {
+        uint64_t capacity = series->capacity + series->capacity / 2 + 1024;
+        void *grown = capacity > SIZE_MAX / size ? NULL : realloc(series->items, capacity * size);
+        if (!grown) {
+            heap->no_memory = true;
+            return NULL;
+        }
+        series->items = grown;
+        series->capacity = capacity;
+    }
+    return (unsigned char *)series->items + series->count++ * size;
+}
+
+/* Begins a node. */
+static bool add_node(heap *heap, uint32_t unit, uint32_t type)
+{
+    uint32_t *node_unit = series_add(heap, &heap->units, sizeof *node_unit);
+    uint32_t *node_type = series_add(heap, &heap->node_types, sizeof *node_type);
+    uint32_t *first = series_add(heap, &heap->first_edge, sizeof *first);
+    uint32_t *bytes = series_add(heap, &heap->bytes, sizeof *bytes);
+    if (!node_unit || !node_type || !first || !bytes || heap->targets.count > UINT32_MAX)
+        return false;
+    *node_unit = unit;
+    *node_type = type;
+    *first = (uint32_t)heap->targets.count;
+    *bytes = 0;
+    return true;
+}
+
+/* Units are kept in 32 bits there. */
+static bool begin_graph(heap *heap)
+{
+    return heap->space.units <= UINT32_MAX && add_node(heap, UINT32_MAX, 0);
+}
+
+heap *heap_new(const heap_layout *layout, const heap_options *options)
+{
+    heap *heap = calloc(1, sizeof *heap);
+    if (!heap)
+        return NULL;
+    heap->layout = *layout;
+    heap->graph = options->graph;
+    if (space_init(&heap->space, options->fd, options->ranges, options->range_count,
+                   options->cache_bytes)) {
+        types_init(&heap->types, &heap->space, &heap->layout, options->type_type);
+        heap->marked = calloc(heap->space.units / 64 + 1, sizeof *heap->marked);
+        heap->pending = calloc(heap->space.units / 64 + 1, sizeof *heap->pending);
+        if (heap->marked && heap->pending && (!heap->graph || begin_graph(heap)))
+            return heap;
+    }
+    heap_free(heap);
+    return NULL;
+}
+
+void heap_free(heap *heap)
+{
+    if (!heap)
+        return;
+    space_free(&heap->space);
+    types_free(&heap->types);
+    free(heap->marked);
+    free(heap->pending);
+    series *all[] = {&heap->stack,  &heap->units,      &heap->node_types,
+                     &heap->bytes,  &heap->first_edge, &heap->targets,
+                     &heap->labels, &heap->name_items, &heap->name_text};
+    for (size_t i = 0; i < sizeof all / sizeof *all; i++)
+        free(all[i]->items);
+    free(heap->ordered);
+    free(heap->ranks);
+    map_free(&heap->module_dicts);
+    map_free(&heap->names);
+    free(heap);
+}
+
+/* Whether there is an object whose type is known for one, by the bytes that it begins with. */
+static bool is_object(heap *heap, uint64_t address)
+{
+    uint64_t words[HEADER_BYTES / 8];
+    if (!space_copy(&heap->space, address, words, sizeof words))
+        return false;
+    uint64_t count = words[0];
+    if (heap->layout.object_refcount_bytes == 4)
+        count &= COUNT_LIMIT - 1;
+    return count && count < COUNT_LIMIT && types_at(&heap->types, words[1]) != TYPE_NONE;
+}
+
+/* Marks an object that was found. False if there is none. */
+static bool find(heap *heap, uint64_t address, uint64_t unit)
+{
+    if (is_set(heap->marked, unit))
+        return true;
+    if (!is_object(heap, address))
+        return false;
+    set(heap->marked, unit);
+    uint64_t *top = series_add(heap, &heap->stack, sizeof *top);
+    if (top)
+        *top = address;
+    return true;
+}
+
+void heap_refer(heap *heap, uint64_t address, uint32_t label)
+{
+    uint64_t unit = space_unit(&heap->space, address);
+    if (unit == UNIT_NONE || !find(heap, address, unit) || !heap->graph)
+        return;
+    uint32_t *target = series_add(heap, &heap->targets, sizeof *target);
+    uint32_t *held = series_add(heap, &heap->labels, sizeof *held);
+    if (target && held) {
+        *target = (uint32_t)unit;
+        *held = label;
+    }
+}
+
+/* The size of the object that was visited. */
+static void set_bytes(heap *heap)
+{
+    uint32_t *bytes = (uint32_t *)heap->bytes.items + heap->bytes.count - 1;
+    *bytes = (uint32_t)heap->object_bytes;
+    if (heap->object_bytes >= ONLOOKER_BYTES_LARGE) {
+        uint64_t *large = series_add(heap, &heap->large_bytes, sizeof *large);
+        *bytes = ONLOOKER_BYTES_LARGE | (uint32_t)(heap->large_bytes.count - 1);
+        if (large)
+            *large = heap->object_bytes;
+    }
+}
+
+static void visit(heap *heap, uint64_t address)
+{
+    uint64_t type_at;
+    if (!space_word(&heap->space, address + (uint32_t)heap->layout.object_type, &type_at))
+        return;
+    uint32_t index = types_at(&heap->types, type_at);
+    if (index == TYPE_NONE)
+        return;
+    if (heap->graph && !add_node(heap, (uint32_t)space_unit(&heap->space, address), index))
+        return;
+    heap->object = address;
+    heap->object_bytes = 0;
+    type copy = heap->types.items[index]; /* the array may grow */
+    if (!referents_visit(heap, address, &copy))
+        heap->totals.broken++;
+    heap_refer(heap, type_at, ONLOOKER_HELD_TYPE | ONLOOKER_EDGE_BORROWED);
+    type *type = &heap->types.items[index];
+    *(heap->held ? &type->held_objects : &type->objects) += 1;
+    *(heap->held ? &type->held_bytes : &type->bytes) += heap->object_bytes;
+    heap->totals.objects++;
+    heap->totals.bytes += heap->object_bytes;
+    if (heap->graph)
+        set_bytes(heap);
+}
+
+int heap_add_module(heap *heap, uint64_t module)
+{
+    uint64_t dict;
+    int result = heap_add_root(heap, module);
+    if (result == ONLOOKER_OK &&
+        space_word(&heap->space, module + (uint32_t)heap->layout.module_dict, &dict) &&
+        !map_set(&heap->module_dicts, dict, 1))
+        return ONLOOKER_NO_MEMORY;
+    return result;
+}
+
+int heap_add_list(heap *heap, uint64_t head)
+{
+    uint64_t next, at = head;
+    /* No list is longer than there is room for objects. */
+    for (uint64_t steps = 0; steps <= heap->space.units; steps++) {
+        if (!space_word(&heap->space, at, &next))
+            return ONLOOKER_FAULT;
+        at = next & ~UINT64_C(3); /* bits that the collector has for itself */
+        if (at == head)
+            return ONLOOKER_OK;
+        uint64_t object = at + (uint32_t)heap->layout.gc_head_size;
+        uint64_t unit = space_unit(&heap->space, object);
+        if (unit == UNIT_NONE || is_set(heap->pending, unit))
+            return ONLOOKER_FAULT;
+        if (is_set(heap->marked, unit))
+            continue;
+        if (!is_object(heap, object)) {
+            heap->totals.broken++;
+            continue;
+        }
+        set(heap->marked, unit);
+        set(heap->pending, unit);
+    }
+    return ONLOOKER_FAULT;
+}
+
+int heap_add_root(heap *heap, uint64_t address)
+{
+    uint64_t unit = space_unit(&heap->space, address);
+    if (unit == UNIT_NONE || !find(heap, address, unit))
+        return ONLOOKER_FAULT;
+    return heap->no_memory ? ONLOOKER_NO_MEMORY : ONLOOKER_OK;
+}
+
+/* Visits what was found meanwhile, until nothing more is found. */
+static int drain(heap *heap, const volatile int32_t *stop, volatile uint64_t *done)
+{
+    while (heap->stack.count) {
+        visit(heap, ((uint64_t *)heap->stack.items)[--heap->stack.count]);
+        *done = heap->totals.objects;
+        if (*stop)
+            return ONLOOKER_INTERRUPTED;
+    }
+    return heap->no_memory ? ONLOOKER_NO_MEMORY : ONLOOKER_OK;
+}
+
+int heap_walk(heap *heap, const volatile int32_t *stop, volatile uint64_t *done)
+{
+    int result = drain(heap, stop, done);
+    for (uint64_t word = 0; word <= heap->space.units / 64 && result == ONLOOKER_OK; word++)
+        while (heap->pending[word] && result == ONLOOKER_OK) {
+            uint64_t unit = word * 64 + (uint64_t)__builtin_ctzll(heap->pending[word]);
+            heap->pending[word] &= heap->pending[word] - 1;
+            visit(heap, space_address(&heap->space, unit));
+            result = drain(heap, stop, done);
+        }
+    return result;
+}
+
+int heap_scan(heap *heap, uint64_t start, uint64_t end)
+{
+    uint64_t words[512];
+    heap->held = true;
+    start = (start + 7) & ~UINT64_C(7);
+    for (uint64_t at = start; at + 8 <= end;) {
+        uint64_t bytes = end - at < sizeof words ? (end - at) & ~UINT64_C(7) : sizeof words;
+        if (!space_copy(&heap->space, at, words, bytes))
+            return ONLOOKER_FAULT;
+        for (uint64_t i = 0; i < bytes / 8; i++)
+            if (words[i])
+                heap_add_root(heap, words[i]);
+        at += bytes;
+    }
+    return heap->no_memory ? ONLOOKER_NO_MEMORY : ONLOOKER_OK;
+}
+
+void heap_get_totals(const heap *heap, heap_totals *totals)
+{
+    *totals = heap->totals;
+    totals->read_bytes = heap->space.read_bytes;
+}
+
+uint32_t heap_type_count(const heap *heap)
+{
+    return heap->types.count;
+}
+
+void heap_get_types(const heap *heap, heap_type *out)
+{
+    for (uint32_t i = 0; i < heap->types.count; i++) {
+        const type *type = &heap->types.items[i];
+        out[i] = (heap_type){type->address, type->objects, type->bytes, type->held_objects,
+                             type->held_bytes};
+    }
+}

@@ -1,0 +1,65 @@
+/* heap.h: what the heap walker's C files share: the objects found so far, and who refers to whom.
+ *
+ * An object is marked when it is found, and visited once. Those on the collector's lists are found
+ * first of all and visited in the order of their addresses; what only they lead to is visited right
+ * after them. So most of the memory is read once and in order. */
+#ifndef ONLOOKER_HEAP_H
+#define ONLOOKER_HEAP_H
+
+#include "heap_types.h"
+#include "map.h"
+#include "space.h"
+
+/* An array that grows by halves and is not copied for it where the kernel can move its pages. */
+typedef struct series {
+    void *items;
+    uint64_t count, capacity;
+} series;
+
+typedef struct name {
+    uint64_t at; /* in the text */
+    uint32_t bytes, kind;
+} name;
+
+struct heap {
+    heap_layout layout;
+    space space;
+    types types;
+    bool graph, held; /* keep edges; what is found now is held by native code */
+    bool no_memory;
+    uint64_t *marked, *pending; /* bitmaps of units */
+    series stack;               /* addresses that are found and not visited yet */
+    map module_dicts;           /* address of a module's dict -> 1 */
+    heap_totals totals;
+
+    /* The object that is being visited, and the bytes that it has by now. */
+    uint64_t object, object_bytes;
+
+    /* With a graph, for each node in the order of visits; node 0 is nobody's. */
+    series units, node_types, bytes, large_bytes, first_edge;
+    series targets, labels; /* for each edge; a target is a unit until make_graph */
+    uint32_t *ordered;      /* after make_graph: nodes in the order of their units */
+    uint32_t *ranks;        /* how many units are marked before each word of the bitmap */
+    series name_items, name_text;
+    map names; /* address of a str -> name */
+};
+
+/* Makes room for one more item and returns it, or NULL (and no_memory). */
+void *series_add(heap *heap, series *series, size_t size);
+
+/* The visited object refers to what is at ADDRESS, if that is an object. */
+void heap_refer(heap *heap, uint64_t address, uint32_t label);
+
+/* The visited object has a block of memory, of which it asked for so many bytes. */
+void heap_hold(heap *heap, uint64_t block, uint64_t requested);
+
+/* The label of a name, by the address of a str; FALLBACK if it can't be one. */
+uint32_t heap_label_of_str(heap *heap, uint64_t address, uint32_t fallback);
+
+/* Whether CPython has interned the str, as it does with names. */
+bool heap_is_interned(heap *heap, uint64_t address);
+
+/* Tells all that an object refers to and holds. False if it contradicts itself. */
+bool referents_visit(heap *heap, uint64_t address, const type *type);
+
+#endif

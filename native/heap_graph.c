@@ -1,0 +1,205 @@
+#include "heap.h"
+
+#include <stdlib.h>
+
+static type *type_of_node(const heap *heap, uint32_t node)
+{
+    return &heap->types.items[((uint32_t *)heap->node_types.items)[node]];
+}
+
+/* The node of a marked unit, 0 if it was never visited. */
+static uint32_t node_of_unit(const heap *heap, uint64_t unit)
+{
+    uint64_t below = heap->marked[unit / 64] & ((UINT64_C(1) << unit % 64) - 1);
+    if (!(heap->marked[unit / 64] >> unit % 64 & 1))
+        return 0;
+    return heap->ordered[heap->ranks[unit / 64] + (uint32_t)__builtin_popcountll(below)];
+}
+
+/* Finds a node by the rank of its unit among all that are marked. */
+static bool order(heap *heap)
+{
+    uint64_t words = heap->space.units / 64 + 1;
+    uint32_t marked = 0;
+    heap->ranks = malloc(words * sizeof *heap->ranks);
+    if (!heap->ranks)
+        return false;
+    for (uint64_t i = 0; i < words; i++) {
+        heap->ranks[i] = marked;
+        marked += (uint32_t)__builtin_popcountll(heap->marked[i]);
+    }
+    heap->ordered = calloc(marked + UINT64_C(1), sizeof *heap->ordered);
+    if (!heap->ordered)
+        return false;
+    const uint32_t *units = heap->units.items;
+    for (uint32_t node = 1; node < heap->units.count; node++) {
+        uint64_t unit = units[node];
+        uint64_t below = heap->marked[unit / 64] & ((UINT64_C(1) << unit % 64) - 1);
+        heap->ordered[heap->ranks[unit / 64] + (uint32_t)__builtin_popcountll(below)] = node;
+    }
+    return true;
+}
+
+/* What decides who owns functions, types and modules, which many refer to. */
+typedef struct homes {
+    map globals_by_name; /* node of the str that is a module's __name__ -> node of its dict */
+    map module_dicts;    /* nodes of dicts of modules -> 1 */
+    map class_dicts;     /* nodes of dicts of types -> node of the type */
+    map type_homes;      /* nodes of types -> node of the dict of the module that they are from */
+    map function_homes;  /* nodes of functions -> node of their globals */
+} homes;
+
+static void homes_free(homes *homes)
+{
+    map *maps[] = {&homes->globals_by_name, &homes->module_dicts, &homes->class_dicts,
+                   &homes->type_homes, &homes->function_homes};
+    for (size_t i = 0; i < sizeof maps / sizeof *maps; i++)
+        map_free(maps[i]);
+}
+
+static uint32_t label_of_text(const heap *heap, const char *text)
+{
+    const name *names = heap->name_items.items;
+    const unsigned char *all = heap->name_text.items;
+    for (uint64_t i = 0; i < heap->name_items.count; i++)
+        if (names[i].bytes == strlen(text) && !memcmp(all + names[i].at, text, names[i].bytes))
+            return ONLOOKER_HELD_NAMES + (uint32_t)i;
+    return UINT32_MAX;
+}
+
+/* The first node that NODE refers to in this way, or 0. */
+static uint32_t held_as(const heap *heap, uint32_t node, uint32_t label)
+{
+    const uint32_t *first = heap->first_edge.items;
+    const uint32_t *targets = heap->targets.items, *labels = heap->labels.items;
+    for (uint32_t edge = first[node]; edge < first[node + 1]; edge++)
+        if (labels[edge] == label)
+            return targets[edge];
+    return 0;
+}
+
+static bool find_homes(const heap *heap, homes *homes)
+{
+    uint32_t name_label = label_of_text(heap, "__name__");
+    uint32_t module_label = label_of_text(heap, "__module__");
+    uint32_t count = (uint32_t)heap->units.count;
+    bool good = true;
+    for (uint32_t node = 1; node < count && good; node++) {
+        uint32_t dict, name;
+        switch (type_of_node(heap, node)->shape) {
+        case SHAPE_MODULE:
+            if ((dict = held_as(heap, node, ONLOOKER_HELD_DICT))) {
+                good = map_set(&homes->module_dicts, dict, 1);
+                if (good && (name = held_as(heap, dict, name_label)))
+                    good = map_set(&homes->globals_by_name, name, dict);
+            }
+            break;
+        case SHAPE_FUNCTION:
+            if ((dict = held_as(heap, node, ONLOOKER_HELD_GLOBALS)))
+                good = map_set(&homes->function_homes, node, dict);
+            break;
+        case SHAPE_TYPE:
+            if ((dict = held_as(heap, node, ONLOOKER_HELD_DICT)))
+                good = map_set(&homes->class_dicts, dict, node);
+            break;
+        default:
+            break;
+        }
+    }
+    for (uint32_t node = 1; node < count && good; node++) {
+        uint32_t dict, name, home;
+        if (type_of_node(heap, node)->shape == SHAPE_TYPE &&
+            (dict = held_as(heap, node, ONLOOKER_HELD_DICT)) &&
+            (name = held_as(heap, dict, module_label)) &&
+            (home = map_get(&homes->globals_by_name, name)) != MAP_ABSENT)
+            good = map_set(&homes->type_homes, node, home);
+    }
+    return good;
+}
+
+/* Modules belong to nobody, their dicts to them, functions and types to the module that defines
+ * them or to the class that they are a part of. */
+static bool owns(const heap *heap, const homes *homes, uint32_t owner, uint32_t target)
+{
+    switch (type_of_node(heap, target)->shape) {
+    case SHAPE_MODULE:
+        return false;
+    case SHAPE_FUNCTION:
+        return map_get(&homes->function_homes, target) == owner ||
+               map_get(&homes->class_dicts, owner) != MAP_ABSENT;
+    case SHAPE_TYPE:
+        return map_get(&homes->type_homes, target) == owner ||
+               (map_get(&homes->class_dicts, owner) != MAP_ABSENT);
+    case SHAPE_DICT:
+        return map_get(&homes->module_dicts, target) == MAP_ABSENT ||
+               type_of_node(heap, owner)->shape == SHAPE_MODULE;
+    default:
+        return true;
+    }
+}
+
+/* Turns targets from units into nodes, and leaves out what leads nowhere. */
+static void resolve(heap *heap)
+{
+    uint32_t *first = heap->first_edge.items, kept = 0;
+    uint32_t *targets = heap->targets.items, *labels = heap->labels.items;
+    for (uint64_t node = 0; node + 1 < heap->first_edge.count; node++) {
+        uint32_t begin = first[node], end = first[node + 1];
+        first[node] = kept;
+        for (uint32_t edge = begin; edge < end; edge++) {
+            uint32_t target = node_of_unit(heap, targets[edge]);
+            if (target) {
+                targets[kept] = target;
+                labels[kept++] = labels[edge];
+            }
+        }
+    }
+    first[heap->first_edge.count - 1] = kept;
+    heap->targets.count = heap->labels.count = kept;
+}
+
+int heap_make_graph(heap *heap, graph *out)
+{
+    uint32_t *end = series_add(heap, &heap->first_edge, sizeof *end);
+    if (!end || heap->units.count > UINT32_MAX || heap->targets.count > UINT32_MAX)
+        return ONLOOKER_NO_MEMORY;
+    *end = (uint32_t)heap->targets.count;
+    homes homes = {0};
+    if (!order(heap))
+        return ONLOOKER_NO_MEMORY;
+    resolve(heap);
+    bool good = find_homes(heap, &homes);
+    const uint32_t *first = heap->first_edge.items;
+    const uint32_t *targets = heap->targets.items;
+    uint32_t *labels = heap->labels.items;
+    for (uint32_t node = 1; node < heap->units.count && good; node++)
+        for (uint32_t edge = first[node]; edge < first[node + 1]; edge++)
+            if (!owns(heap, &homes, node, targets[edge]))
+                labels[edge] |= ONLOOKER_EDGE_BORROWED;
+    homes_free(&homes);
+    if (!good)
+        return ONLOOKER_NO_MEMORY;
+    *out = (graph){.nodes = (uint32_t)heap->units.count,
+                   .edges = (uint32_t)heap->targets.count,
+                   .large_count = (uint32_t)heap->large_bytes.count,
+                   .first_edge = first,
+                   .targets = targets,
+                   .labels = labels,
+                   .types = heap->node_types.items,
+                   .bytes = heap->bytes.items,
+                   .large_bytes = heap->large_bytes.items};
+    return ONLOOKER_OK;
+}
+
+uint32_t heap_node_at(heap *heap, uint64_t address)
+{
+    uint64_t unit = space_unit(&heap->space, address);
+    return unit == UNIT_NONE ? 0 : node_of_unit(heap, unit);
+}
+
+uint64_t heap_address_of(const heap *heap, uint32_t node)
+{
+    return node && node < heap->units.count
+               ? space_address(&heap->space, ((const uint32_t *)heap->units.items)[node])
+               : 0;
+}

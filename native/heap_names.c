@@ -1,0 +1,81 @@
+#include "heap.h"
+
+#define NAMES_LIMIT (1u << 22)
+#define NAME_LIMIT 256u /* bytes; what is longer is no name */
+
+/* Bits of PyASCIIObject.state, as in referents.c. */
+#define STATE_INTERNED 3u
+#define STATE_KIND_SHIFT 2
+#define STATE_COMPACT (1u << 5)
+#define STATE_ASCII (1u << 6)
+
+static uint32_t add_name(heap *heap, uint64_t key, const unsigned char *text, uint32_t bytes,
+                         uint32_t kind)
+{
+    if (heap->name_items.count >= NAMES_LIMIT)
+        return MAP_ABSENT;
+    uint64_t at = heap->name_text.count;
+    for (uint32_t i = 0; i < bytes; i++) {
+        unsigned char *byte = series_add(heap, &heap->name_text, 1);
+        if (!byte)
+            return MAP_ABSENT;
+        *byte = text[i];
+    }
+    name *name = series_add(heap, &heap->name_items, sizeof *name);
+    if (!name)
+        return MAP_ABSENT;
+    *name = (struct name){at, bytes, kind};
+    uint32_t index = (uint32_t)(heap->name_items.count - 1);
+    return map_set(&heap->names, key, index) ? index : MAP_ABSENT;
+}
+
+static uint32_t label_of(uint32_t name, uint32_t fallback)
+{
+    return name == MAP_ABSENT ? fallback : ONLOOKER_HELD_NAMES + name;
+}
+
+bool heap_is_interned(heap *heap, uint64_t address)
+{
+    const heap_layout *layout = &heap->layout;
+    uint64_t type_at;
+    uint32_t state, index;
+    return space_word(&heap->space, address + (uint32_t)layout->object_type, &type_at) &&
+           (index = types_at(&heap->types, type_at)) != TYPE_NONE &&
+           heap->types.items[index].shape == SHAPE_UNICODE &&
+           space_copy(&heap->space, address + (uint32_t)layout->unicode_state, &state, 4) &&
+           state & STATE_INTERNED;
+}
+
+uint32_t heap_label_of_str(heap *heap, uint64_t address, uint32_t fallback)
+{
+    const heap_layout *layout = &heap->layout;
+    unsigned char text[NAME_LIMIT];
+    uint64_t length;
+    uint32_t state, known = map_get(&heap->names, address);
+    if (known != MAP_ABSENT)
+        return label_of(known, fallback);
+    if (!space_word(&heap->space, address + (uint32_t)layout->unicode_length, &length) ||
+        !space_copy(&heap->space, address + (uint32_t)layout->unicode_state, &state, 4))
+        return fallback;
+    uint32_t kind = state >> STATE_KIND_SHIFT & 7;
+    if (!(state & STATE_COMPACT) || !kind || length > NAME_LIMIT / kind)
+        return fallback;
+    uint32_t data =
+        (uint32_t)(state & STATE_ASCII ? layout->unicode_ascii_data : layout->unicode_compact_data);
+    if (!space_copy(&heap->space, address + data, text, length * kind))
+        return fallback;
+    return label_of(add_name(heap, address, text, (uint32_t)length * kind, kind), fallback);
+}
+
+uint32_t heap_name_count(const heap *heap)
+{
+    return (uint32_t)heap->name_items.count;
+}
+
+const unsigned char *heap_name(const heap *heap, uint32_t index, uint32_t *bytes, uint32_t *kind)
+{
+    const name *name = (const struct name *)heap->name_items.items + index;
+    *bytes = name->bytes;
+    *kind = name->kind;
+    return (const unsigned char *)heap->name_text.items + name->at;
+}

@@ -1,0 +1,189 @@
+#include "heap_types.h"
+
+#include <stdlib.h>
+
+#define TYPE_LIMIT (1u << 24)
+#define TYPE_BYTES 1024u /* of a PyHeapTypeObject */
+#define NAME_BYTES 32u
+#define BASES_LIMIT 64u /* of bases of bases */
+#define SIZE_LIMIT (1u << 24)
+#define FLAG_READY (UINT64_C(1) << 12)
+#define FLAG_LONG (UINT64_C(1) << 24)
+#define FLAG_LIST (UINT64_C(1) << 25)
+#define FLAG_TUPLE (UINT64_C(1) << 26)
+#define FLAG_BYTES (UINT64_C(1) << 27)
+#define FLAG_UNICODE (UINT64_C(1) << 28)
+#define FLAG_DICT (UINT64_C(1) << 29)
+#define FLAG_TYPE (UINT64_C(1) << 31)
+
+/* Static types (numpy's too) by tp_name; those that bits of tp_flags tell are below. */
+static const struct {
+    const char *name;
+    enum shape shape;
+} NAMED[] = {
+    {"NoneType", SHAPE_ATOM},
+    {"ellipsis", SHAPE_ATOM},
+    {"NotImplementedType", SHAPE_ATOM},
+    {"float", SHAPE_ATOM},
+    {"complex", SHAPE_ATOM},
+    {"bytearray", SHAPE_BYTEARRAY},
+    {"set", SHAPE_SET},
+    {"frozenset", SHAPE_SET},
+    {"module", SHAPE_MODULE},
+    {"function", SHAPE_FUNCTION},
+    {"code", SHAPE_CODE},
+    {"weakref", SHAPE_WEAKREF},
+    {"weakref.ReferenceType", SHAPE_WEAKREF},
+    {"weakproxy", SHAPE_WEAKREF},
+    {"weakref.ProxyType", SHAPE_WEAKREF},
+    {"weakcallableproxy", SHAPE_WEAKREF},
+    {"weakref.CallableProxyType", SHAPE_WEAKREF},
+    {"frame", SHAPE_FRAME},
+    {"generator", SHAPE_GENERATOR},
+    {"coroutine", SHAPE_GENERATOR},
+    {"async_generator", SHAPE_GENERATOR},
+    {"collections.deque", SHAPE_DEQUE},
+    {"array.array", SHAPE_ARRAY},
+    {"numpy.ndarray", SHAPE_NDARRAY},
+};
+
+void types_init(types *types, space *space, const heap_layout *layout, uint64_t type_type)
+{
+    *types = (struct types){.space = space, .layout = layout, .type_type = type_type};
+    for (uint32_t i = 0; i < sizeof types->recent / sizeof *types->recent; i++)
+        types->recent[i].index = TYPE_NONE; /* of address 0, which no type has */
+}
+
+void types_free(types *types)
+{
+    free(types->items);
+    map_free(&types->by_address);
+}
+
+/* Whether `type` is what makes the type: its own type, or a base of that. */
+static bool is_made_by_type(types *types, uint64_t metatype)
+{
+    for (uint32_t bases = 0; metatype && bases < BASES_LIMIT; bases++) {
+        if (metatype == types->type_type)
+            return true;
+        if (!space_word(types->space, metatype + (uint32_t)types->layout->type_base, &metatype))
+            return false;
+    }
+    return false;
+}
+
+/* Copies a C string, cut off at NAME_BYTES - 1; empty if it can't be read: names of static types
+ * may lie in a read-only part of an image, which is in no range. */
+static void read_name(types *types, uint64_t address, char name[NAME_BYTES])
+{
+    name[0] = name[NAME_BYTES - 1] = 0;
+    for (uint32_t i = 0; i < NAME_BYTES - 1; i++)
+        if (!space_copy(types->space, address + i, &name[i], 1) || !name[i]) {
+            name[i] = 0;
+            return;
+        }
+}
+
+static bool is_shape_of_its_own(types *types, type *type, uint64_t name_at)
+{
+    char name[NAME_BYTES];
+    if (type->flags & FLAG_HEAPTYPE &&
+        type->flags & (FLAG_LONG | FLAG_LIST | FLAG_TUPLE | FLAG_BYTES | FLAG_UNICODE | FLAG_DICT))
+        return false;
+    read_name(types, name_at, name);
+    for (uint32_t i = 0; i < sizeof NAMED / sizeof *NAMED; i++)
+        if (!strcmp(name, NAMED[i].name)) {
+            /* Classes of the program may have such a name, too; these have a dict. */
+            if (type->flags & FLAG_HEAPTYPE && NAMED[i].shape != SHAPE_DEQUE &&
+                NAMED[i].shape != SHAPE_ARRAY)
+                return false;
+            type->shape = NAMED[i].shape;
+            return true;
+        }
+    return false;
+}
+
+static void find_shape(types *types, type *type, uint64_t name_at, uint32_t depth);
+
+/* A type by its bytes. False if they can't be one's. */
+static bool read_type(types *types, uint64_t address, type *out, uint32_t depth)
+{
+    const heap_layout *layout = types->layout;
+    unsigned char bytes[TYPE_BYTES];
+    uint64_t size = (uint32_t)layout->type_dictoffset + 8; /* behind all others that are wanted */
+    if (size > sizeof bytes || address % 8 || !space_copy(types->space, address, bytes, size) ||
+        !is_made_by_type(types, load_u64(bytes, layout->object_type)))
+        return false;
+    *out = (type){.address = address,
+                  .flags = load_u64(bytes, layout->type_flags),
+                  .basicsize = load_u64(bytes, layout->type_basicsize),
+                  .itemsize = load_u64(bytes, layout->type_itemsize),
+                  .base = load_u64(bytes, layout->type_base),
+                  .dictoffset = (int64_t)load_u64(bytes, layout->type_dictoffset),
+                  .weaklistoffset = (int64_t)load_u64(bytes, layout->type_weaklistoffset)};
+    if (!(out->flags & FLAG_READY) || out->basicsize < 16 || out->basicsize > SIZE_LIMIT ||
+        out->itemsize > SIZE_LIMIT)
+        return false;
+    if (out->flags & FLAG_HEAPTYPE &&
+        !space_word(types->space, address + (uint32_t)layout->type_cached_keys, &out->cached_keys))
+        return false;
+    find_shape(types, out, load_u64(bytes, layout->type_name), depth);
+    return true;
+}
+
+static void find_shape(types *types, type *new, uint64_t name_at, uint32_t depth)
+{
+    static const struct {
+        uint64_t flag;
+        enum shape shape;
+    } FLAGGED[] = {{FLAG_LONG, SHAPE_LONG},   {FLAG_LIST, SHAPE_LIST},
+                   {FLAG_TUPLE, SHAPE_TUPLE}, {FLAG_BYTES, SHAPE_BYTES},
+                   {FLAG_DICT, SHAPE_DICT},   {FLAG_UNICODE, SHAPE_UNICODE},
+                   {FLAG_TYPE, SHAPE_TYPE}};
+    type base;
+    new->shape = SHAPE_FIELDS;
+    new->fields = 16;
+    if (is_shape_of_its_own(types, new, name_at)) {
+        new->fields = (uint32_t)new->basicsize;
+        return;
+    }
+    for (uint32_t i = 0; i < sizeof FLAGGED / sizeof *FLAGGED; i++)
+        if (new->flags & FLAGGED[i].flag)
+            new->shape = FLAGGED[i].shape;
+    bool has_base =
+        new->base && depth < BASES_LIMIT && read_type(types, new->base, &base, depth + 1);
+    if (has_base && (new->shape == SHAPE_FIELDS || base.shape == new->shape)) {
+        new->shape = base.shape;
+        new->fields = base.fields;
+    } else if (new->shape != SHAPE_FIELDS) {
+        new->fields = (uint32_t)new->basicsize; /* list itself, whose base is object */
+    }
+    if (new->fields > new->basicsize)
+        new->fields = (uint32_t)new->basicsize;
+}
+
+uint32_t types_at(types *types, uint64_t address)
+{
+    struct recent *recent = &types->recent[(address >> 4) * 0x9E3779B97F4A7C15u >> 54];
+    if (recent->address == address)
+        return recent->index;
+    uint32_t index = map_get(&types->by_address, address);
+    if (index == MAP_ABSENT) {
+        type new;
+        if (read_type(types, address, &new, 0) &&
+            array_reserve((void **)&types->items, &types->capacity, types->count,
+                          sizeof *types->items, TYPE_LIMIT) &&
+            map_set(&types->by_address, address, types->count)) {
+            index = types->count++;
+            types->items[index] = new;
+        }
+    }
+    *recent = (struct recent){address, index};
+    return index;
+}
+
+uint64_t type_size(const type *type, uint64_t items)
+{
+    return items > SIZE_MAX / 2 / (type->itemsize + 1) ? SIZE_MAX / 2
+                                                       : type->basicsize + items * type->itemsize;
+}

@@ -1,0 +1,147 @@
+#include "space.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#define WINDOW_BITS 16u
+#define WINDOW_BYTES (UINT64_C(1) << WINDOW_BITS)
+#define WINDOWS_LEAST 64u
+
+#define ADDRESS_LIMIT (UINT64_C(1) << 63)
+
+bool space_init(space *space, int fd, const heap_range *ranges, uint32_t count,
+                uint64_t cache_bytes)
+{
+    *space = (struct space){.fd = fd, .count = count};
+    uint64_t windows = WINDOWS_LEAST;
+    while (windows * WINDOW_BYTES * 2 <= cache_bytes)
+        windows *= 2;
+    space->mask = windows - 1;
+    space->ranges = calloc(count + 1, sizeof *space->ranges);
+    space->first = calloc(count + 1, sizeof *space->first);
+    space->tags = malloc(windows * sizeof *space->tags);
+    space->windows = malloc(windows * WINDOW_BYTES);
+    if (!space->ranges || !space->first || !space->tags || !space->windows)
+        return false;
+    memset(space->tags, 0xff, windows * sizeof *space->tags);
+    uint64_t end = 0;
+    for (uint32_t i = 0; i < count; i++) {
+        if (ranges[i].start < end || ranges[i].end <= ranges[i].start ||
+            ranges[i].end > ADDRESS_LIMIT || (ranges[i].start | ranges[i].end) % PAGE_SIZE)
+            return false;
+        end = ranges[i].end;
+        space->ranges[i] = ranges[i];
+        space->first[i] = space->units;
+        space->units += (ranges[i].end - ranges[i].start) / UNIT_BYTES;
+    }
+    return true;
+}
+
+void space_free(space *space)
+{
+    free(space->ranges);
+    free(space->first);
+    free(space->tags);
+    free(space->windows);
+}
+
+/* The range that an address is in, or NULL. */
+static const heap_range *range_of(space *space, uint64_t address)
+{
+    uint32_t low = 0, high = space->count;
+    if (!high)
+        return NULL;
+    const heap_range *range = &space->ranges[space->last];
+    if (address >= range->start && address < range->end)
+        return range;
+    while (low < high) {
+        uint32_t middle = low + (high - low) / 2;
+        if (space->ranges[middle].end <= address)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    if (low == space->count || address < space->ranges[low].start)
+        return NULL;
+    space->last = low;
+    return &space->ranges[low];
+}
+
+uint64_t space_unit(space *space, uint64_t address)
+{
+    const heap_range *range = address % UNIT_BYTES ? NULL : range_of(space, address);
+    return range ? space->first[range - space->ranges] + (address - range->start) / UNIT_BYTES
+                 : UNIT_NONE;
+}
+
+uint64_t space_address(const space *space, uint64_t unit)
+{
+    uint32_t low = 0, high = space->count;
+    while (high - low > 1) {
+        uint32_t middle = low + (high - low) / 2;
+        if (space->first[middle] <= unit)
+            low = middle;
+        else
+            high = middle;
+    }
+    return space->ranges[low].start + (unit - space->first[low]) * UNIT_BYTES;
+}
+
+bool space_in_image(space *space, uint64_t address)
+{
+    const heap_range *range = range_of(space, address);
+    return range && range->image;
+}
+
+static bool load(space *space, uint64_t address, unsigned char *out, uint64_t length)
+{
+    for (uint64_t done = 0; done < length;) {
+        ssize_t got = pread(space->fd, out + done, length - done, (off_t)(address + done));
+        if (got < 0 && errno == EINTR)
+            continue;
+        if (got <= 0)
+            return false;
+        done += (uint64_t)got;
+    }
+    space->read_bytes += length;
+    return true;
+}
+
+/* The window with this address, of which as much is loaded as is in the address's range. */
+static const unsigned char *window(space *space, const heap_range *range, uint64_t address)
+{
+    /* A window may have parts of several ranges; each of them has a tag of its own. */
+    uint64_t base = address & ~(WINDOW_BYTES - 1);
+    uint64_t start = base > range->start ? base : range->start;
+    uint64_t slot = (base >> WINDOW_BITS) & space->mask;
+    unsigned char *bytes = space->windows + slot * WINDOW_BYTES;
+    if (space->tags[slot] == start)
+        return bytes + (address - base);
+    uint64_t end = base + WINDOW_BYTES < range->end ? base + WINDOW_BYTES : range->end;
+    space->tags[slot] = UINT64_MAX;
+    if (!load(space, start, bytes + (start - base), end - start))
+        return NULL;
+    space->tags[slot] = start;
+    return bytes + (address - base);
+}
+
+bool space_copy(space *space, uint64_t address, void *out, uint64_t length)
+{
+    const heap_range *range = range_of(space, address);
+    unsigned char *to = out;
+    if (!range || length > range->end - address)
+        return false;
+    while (length) {
+        uint64_t here = WINDOW_BYTES - address % WINDOW_BYTES;
+        here = here < length ? here : length;
+        const unsigned char *from = window(space, range, address);
+        if (!from)
+            return false;
+        memcpy(to, from, here);
+        to += here;
+        address += here;
+        length -= here;
+    }
+    return true;
+}

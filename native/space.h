@@ -1,0 +1,49 @@
+/* space.h: the part of a target's address space that may hold objects, read through a file.
+ *
+ * It is made of units of 8 bytes, on which every object begins, numbered without the holes between
+ * the ranges: a set of objects is a bitmap over them. Reads go through a cache of large windows,
+ * since what is near an address is likely to be read next. */
+#ifndef ONLOOKER_SPACE_H
+#define ONLOOKER_SPACE_H
+
+#include "recorder.h"
+#include "heap_boundary.h"
+
+#define UNIT_BYTES 8u
+#define UNIT_NONE UINT64_MAX
+
+typedef struct space {
+    int fd;
+    heap_range *ranges;
+    uint64_t *first; /* unit of each range */
+    uint32_t count;
+    uint32_t last; /* range that was looked up last */
+    uint64_t units;
+    unsigned char *windows;
+    uint64_t *tags; /* of the address in each window, or UINT64_MAX */
+    uint64_t mask;  /* windows - 1 */
+    uint64_t read_bytes;
+} space;
+
+/* False: no memory, or ranges that overlap, are not in order or not of whole pages. */
+bool space_init(space *space, int fd, const heap_range *ranges, uint32_t count,
+                uint64_t cache_bytes);
+void space_free(space *space);
+
+/* The unit at an address, UNIT_NONE if it is in no range or between two units. */
+uint64_t space_unit(space *space, uint64_t address);
+
+uint64_t space_address(const space *space, uint64_t unit);
+
+/* Whether the address is in an image; false in no range. */
+bool space_in_image(space *space, uint64_t address);
+
+/* Copies what lies there, all of it in one range. False if it does not, or cannot be read. */
+bool space_copy(space *space, uint64_t address, void *out, uint64_t length);
+
+static inline bool space_word(space *space, uint64_t address, uint64_t *out)
+{
+    return space_copy(space, address, out, sizeof *out);
+}
+
+#endif
