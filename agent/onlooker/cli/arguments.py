@@ -9,9 +9,10 @@ from collections.abc import Callable, Sequence
 from typing import Any, Final, NoReturn
 
 from onlooker import outputs
-from onlooker.cli import terminal
+from onlooker.cli import quantities, terminal
 from onlooker.errors import UsageError
 from onlooker.observe.recorder import PAUSES, Pause
+from onlooker.profile.difference import BY, By
 from onlooker.profile.kinds import KINDS
 from onlooker.server.settings import (
     DEFAULT_BACKGROUND_HZ,
@@ -42,6 +43,12 @@ _EXAMPLES: Final = {
   onlooker serve --pid 1234
   onlooker serve --name gunicorn --listen 10.0.0.7:6061 --token-file /etc/onlooker.token
   go tool pprof http://127.0.0.1:6061/debug/pprof/profile?seconds=5""",
+    "growth": """\
+  onlooker growth /var/lib/onlooker
+  onlooker growth /var/lib/onlooker --pid 1234 --since 6h --json""",
+    "diff": """\
+  onlooker diff before.pb.gz after.pb.gz
+  onlooker diff before.pb.gz after.pb.gz --by type -o difference.pb.gz""",
 }
 
 EXIT_CODES: Final = """\
@@ -77,6 +84,12 @@ class Arguments(argparse.Namespace):
     tls_cert: str | None
     tls_key: str | None
     tls_client_ca: str | None
+    before: str
+    after: str
+    by: By
+    top: int
+    directory: str
+    since: float | None
 
 
 class _Help(argparse.RawDescriptionHelpFormatter):
@@ -157,6 +170,8 @@ def _parser() -> _Parser:
     add("serve", "serve profiles over HTTP, as Go's /debug/pprof/", _serving, _rate, _reading)
     list_ = add("list", "list the Python processes, and why some can't be looked into")
     list_.add_argument("--name", metavar="PATTERN", help="only those whose command line matches")
+    add("growth", "tell what grows across the snapshots in a directory", _growing, _compared)
+    add("diff", "tell what differs between two pprof files", _differing, _compared)
     return parser
 
 
@@ -303,6 +318,43 @@ def _reading(parser: _Parser) -> None:
         action="store_true",
         help="show also the frames that only start programs, threads and event loops",
     )
+
+
+def _growing(parser: _Parser) -> None:
+    option = parser.add_argument
+    option("directory", metavar="DIR", help="where `onlooker heap --dir` puts its snapshots")
+    option("-p", "--pid", type=_pid, metavar="N", help="only this process, the last with this id")
+    option(
+        "--since",
+        type=quantities.duration,
+        metavar="TIME",
+        help="only the last 90m, 6h or 14d before the newest snapshot",
+    )
+
+
+def _differing(parser: _Parser) -> None:
+    option = parser.add_argument
+    option("before", metavar="BEFORE", help="a pprof file, Onlooker's or another tool's")
+    option("after", metavar="AFTER", help="a later one of the same kind")
+    option(
+        "--by",
+        choices=BY,
+        default="stack",
+        help="what to compare: stack (the default; in a heap profile, the path of owners), type"
+        " (what is at its end), function (with all that it calls or owns)",
+    )
+
+
+def _compared(parser: _Parser) -> None:
+    option = parser.add_argument
+    option(
+        "--top",
+        type=_between("number of rows", int, 1, 1_000_000),
+        default=10,
+        metavar="N",
+        help="rows of a table, at most (default 10)",
+    )
+    option("-o", "--output", metavar="FILE", help="write the difference as a pprof file, too")
 
 
 def _common(parser: _Parser) -> None:

@@ -28,9 +28,14 @@ def scaled(value: float, scale: Scale) -> str:
     return f"{value:.0f}{suffix}" if factor == 1 else f"{value / factor:.2f}{suffix}"
 
 
+def size(value: float, unit: str) -> str:
+    """Return the value in the unit that suits it."""
+    return scaled(value, scale_of(value, unit))
+
+
 def signed(value: float, unit: str) -> str:
-    """Return a change in the unit that suits it, always with a sign unless it is none."""
-    text = scaled(value, scale_of(value, unit))
+    """Return a change in the unit that suits it, with a sign unless it is 0."""
+    text = size(value, unit)
     return f"+{text}" if value > 0 else text
 
 
