@@ -81,12 +81,15 @@ void heap_free(heap *heap)
     types_free(&heap->types);
     free(heap->marked);
     free(heap->pending);
-    series *all[] = {&heap->stack,  &heap->units,      &heap->node_types,
-                     &heap->bytes,  &heap->first_edge, &heap->targets,
-                     &heap->labels, &heap->name_items, &heap->name_text};
+    series *all[] = {&heap->stack,      &heap->units,   &heap->node_types, &heap->bytes,
+                     &heap->first_edge, &heap->targets, &heap->labels,     &heap->name_items,
+                     &heap->name_text,  &heap->roots};
     for (size_t i = 0; i < sizeof all / sizeof *all; i++)
         free(all[i]->items);
     free(heap->ordered);
+    free(heap->root_nodes);
+    free(heap->root_labels);
+    free(heap->root_tiers);
     free(heap->ranks);
     map_free(&heap->module_dicts);
     map_free(&heap->names);
@@ -170,17 +173,6 @@ static void visit(heap *heap, uint64_t address)
         set_bytes(heap);
 }
 
-int heap_add_module(heap *heap, uint64_t module)
-{
-    uint64_t dict;
-    int result = heap_add_root(heap, module);
-    if (result == ONLOOKER_OK &&
-        space_word(&heap->space, module + (uint32_t)heap->layout.module_dict, &dict) &&
-        !map_set(&heap->module_dicts, dict, 1))
-        return ONLOOKER_NO_MEMORY;
-    return result;
-}
-
 int heap_add_list(heap *heap, uint64_t head)
 {
     uint64_t next, at = head;
@@ -207,12 +199,28 @@ int heap_add_list(heap *heap, uint64_t head)
     return ONLOOKER_FAULT;
 }
 
-int heap_add_root(heap *heap, uint64_t address)
+int heap_add_root(heap *heap, uint64_t address, uint32_t label, uint8_t tier)
 {
     uint64_t unit = space_unit(&heap->space, address);
     if (unit == UNIT_NONE || !find(heap, address, unit))
         return ONLOOKER_FAULT;
+    if (heap->graph) {
+        root *root = series_add(heap, &heap->roots, sizeof *root);
+        if (root)
+            *root = (struct root){(uint32_t)unit, label, tier};
+    }
     return heap->no_memory ? ONLOOKER_NO_MEMORY : ONLOOKER_OK;
+}
+
+int heap_add_module(heap *heap, uint64_t module, uint32_t label, uint8_t tier)
+{
+    uint64_t dict;
+    int result = heap_add_root(heap, module, label, tier);
+    if (result == ONLOOKER_OK &&
+        space_word(&heap->space, module + (uint32_t)heap->layout.module_dict, &dict) &&
+        !map_set(&heap->module_dicts, dict, 1))
+        return ONLOOKER_NO_MEMORY;
+    return result;
 }
 
 /* Visits what was found meanwhile, until nothing more is found. */
@@ -240,7 +248,7 @@ int heap_walk(heap *heap, const volatile int32_t *stop, volatile uint64_t *done)
     return result;
 }
 
-int heap_scan(heap *heap, uint64_t start, uint64_t end)
+int heap_scan(heap *heap, uint64_t start, uint64_t end, uint32_t label, uint8_t tier)
 {
     uint64_t words[512];
     heap->held = true;
@@ -251,7 +259,7 @@ int heap_scan(heap *heap, uint64_t start, uint64_t end)
             return ONLOOKER_FAULT;
         for (uint64_t i = 0; i < bytes / 8; i++)
             if (words[i])
-                heap_add_root(heap, words[i]);
+                heap_add_root(heap, words[i], label, tier);
         at += bytes;
     }
     return heap->no_memory ? ONLOOKER_NO_MEMORY : ONLOOKER_OK;

@@ -21,6 +21,11 @@ typedef struct name {
     uint32_t bytes, kind;
 } name;
 
+typedef struct root {
+    uint32_t unit, label;
+    uint8_t tier;
+} root;
+
 struct heap {
     heap_layout layout;
     space space;
@@ -40,6 +45,9 @@ struct heap {
     series targets, labels; /* for each edge; a target is a unit until make_graph */
     uint32_t *ordered;      /* after make_graph: nodes in the order of their units */
     uint32_t *ranks;        /* how many units are marked before each word of the bitmap */
+    series roots;
+    uint32_t *root_nodes, *root_labels; /* of the graph */
+    uint8_t *root_tiers;
     series name_items, name_text;
     map names; /* address of a str -> name */
 };

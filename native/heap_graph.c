@@ -88,7 +88,7 @@ static bool find_homes(const heap *heap, homes *homes)
         uint32_t dict, name;
         switch (type_of_node(heap, node)->shape) {
         case SHAPE_MODULE:
-            if ((dict = held_as(heap, node, ONLOOKER_HELD_DICT))) {
+            if ((dict = held_as(heap, node, ONLOOKER_LABEL_PART))) {
                 good = map_set(&homes->module_dicts, dict, 1);
                 if (good && (name = held_as(heap, dict, name_label)))
                     good = map_set(&homes->globals_by_name, name, dict);
@@ -99,7 +99,7 @@ static bool find_homes(const heap *heap, homes *homes)
                 good = map_set(&homes->function_homes, node, dict);
             break;
         case SHAPE_TYPE:
-            if ((dict = held_as(heap, node, ONLOOKER_HELD_DICT)))
+            if ((dict = held_as(heap, node, ONLOOKER_LABEL_PART)))
                 good = map_set(&homes->class_dicts, dict, node);
             break;
         default:
@@ -109,7 +109,7 @@ static bool find_homes(const heap *heap, homes *homes)
     for (uint32_t node = 1; node < count && good; node++) {
         uint32_t dict, name, home;
         if (type_of_node(heap, node)->shape == SHAPE_TYPE &&
-            (dict = held_as(heap, node, ONLOOKER_HELD_DICT)) &&
+            (dict = held_as(heap, node, ONLOOKER_LABEL_PART)) &&
             (name = held_as(heap, dict, module_label)) &&
             (home = map_get(&homes->globals_by_name, name)) != MAP_ABSENT)
             good = map_set(&homes->type_homes, node, home);
@@ -158,6 +158,37 @@ static void resolve(heap *heap)
     heap->targets.count = heap->labels.count = kept;
 }
 
+/* Each root once, as the first that names it has it. */
+static bool make_roots(heap *heap, graph *out)
+{
+    const root *roots = heap->roots.items;
+    uint64_t count = heap->roots.count + 1;
+    uint64_t *met = calloc(heap->units.count / 64 + 1, sizeof *met);
+    heap->root_nodes = malloc(count * sizeof *heap->root_nodes);
+    heap->root_labels = malloc(count * sizeof *heap->root_labels);
+    heap->root_tiers = malloc(count * sizeof *heap->root_tiers);
+    if (!met || !heap->root_nodes || !heap->root_labels || !heap->root_tiers) {
+        free(met);
+        return false;
+    }
+    uint32_t kept = 0;
+    for (uint64_t i = 0; i < heap->roots.count; i++) {
+        uint32_t node = node_of_unit(heap, roots[i].unit);
+        if (!node || bit_get(met, node))
+            continue;
+        met[node / 64] |= UINT64_C(1) << node % 64;
+        heap->root_nodes[kept] = node;
+        heap->root_labels[kept] = roots[i].label;
+        heap->root_tiers[kept++] = roots[i].tier;
+    }
+    free(met);
+    out->roots = heap->root_nodes;
+    out->root_labels = heap->root_labels;
+    out->root_tiers = heap->root_tiers;
+    out->root_count = kept;
+    return true;
+}
+
 int heap_make_graph(heap *heap, graph *out)
 {
     uint32_t *end = series_add(heap, &heap->first_edge, sizeof *end);
@@ -188,7 +219,7 @@ int heap_make_graph(heap *heap, graph *out)
                    .types = heap->node_types.items,
                    .bytes = heap->bytes.items,
                    .large_bytes = heap->large_bytes.items};
-    return ONLOOKER_OK;
+    return make_roots(heap, out) ? ONLOOKER_OK : ONLOOKER_NO_MEMORY;
 }
 
 uint32_t heap_node_at(heap *heap, uint64_t address)

@@ -17,11 +17,12 @@
 #define ONLOOKER_HELD_KEY 2     /* a dict's key */
 #define ONLOOKER_HELD_VALUE 3   /* a dict's value */
 #define ONLOOKER_HELD_DICT 4    /* __dict__ */
-#define ONLOOKER_HELD_LOCAL 5   /* a variable of a suspended or materialised frame */
-#define ONLOOKER_HELD_TYPE 6    /* what belongs to a type: its bases, its names */
-#define ONLOOKER_HELD_GLOBALS 7 /* the globals of a function */
+#define ONLOOKER_HELD_LOCAL 4   /* a variable of a suspended or materialised frame */
+#define ONLOOKER_HELD_TYPE 5    /* what belongs to a type: its bases, its names */
+#define ONLOOKER_HELD_GLOBALS 6 /* the globals of a function */
 #define ONLOOKER_HELD_NAMES 16
-#define ONLOOKER_HELD_AT 0x40000000 /* and below it the field's place in the object */
+#define ONLOOKER_HELD_ROOTS 0x20000000 /* from here on labels are the caller's, for roots */
+#define ONLOOKER_HELD_AT 0x40000000    /* and below it the field's place in the object */
 
 /* Offsets and facts by the layout's names, as in onlooker.h. */
 typedef struct heap_layout {
@@ -92,29 +93,31 @@ typedef struct heap heap;
 heap *heap_new(const heap_layout *layout, const heap_options *options);
 void heap_free(heap *heap);
 
-/* Tells the dict of a module, so that its variables go by their names and belong to it. */
-int heap_add_module(heap *heap, uint64_t module);
-
 /* Finds the objects of one of the collector's lists, by the address of its head. */
 int heap_add_list(heap *heap, uint64_t head);
 
-/* Finds the object at this address, if there is one. ONLOOKER_FAULT: there is none. */
-int heap_add_root(heap *heap, uint64_t address);
+/* Finds the object at this address, if there is one, and makes it a root of the graph, held by
+ * LABEL. Roots come in the order of their tiers. ONLOOKER_FAULT: there is none. */
+int heap_add_root(heap *heap, uint64_t address, uint32_t label, uint8_t tier);
+
+/* The same for a module, whose dict's items go by their names and belong to it. */
+int heap_add_module(heap *heap, uint64_t module, uint32_t label, uint8_t tier);
 
 /* Follows all references of what was found until there is nothing new. *STOP (another thread may
  * set it) ends it with ONLOOKER_INTERRUPTED; *DONE counts objects meanwhile. */
 int heap_walk(heap *heap, const volatile int32_t *stop, volatile uint64_t *done);
 
-/* Finds the objects that words in this part of the memory point to: static variables of native
- * code. Those that were new count as held, and so does what heap_walk finds from them. */
-int heap_scan(heap *heap, uint64_t start, uint64_t end);
+/* Makes roots of the objects that words in this part of the memory point to, such as static
+ * variables of native code. Those that are new count as held from now on, and so does what
+ * heap_walk finds from them. */
+int heap_scan(heap *heap, uint64_t start, uint64_t end, uint32_t label, uint8_t tier);
 
 void heap_get_totals(const heap *heap, heap_totals *totals);
 uint32_t heap_type_count(const heap *heap);
 void heap_get_types(const heap *heap, heap_type *out);
 
-/* Makes the graph of what was walked, but for its roots: once, at the end. The arrays are the
- * heap's. ONLOOKER_NO_MEMORY too if there are 2^32 references or more. */
+/* Makes the graph of what was walked: once, at the end. The arrays are the heap's.
+ * ONLOOKER_NO_MEMORY too if there are 2^32 references or more. */
 int heap_make_graph(heap *heap, graph *out);
 
 /* After heap_make_graph: the node at an address, 0 for none; and the other way round. */

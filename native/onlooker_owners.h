@@ -14,9 +14,12 @@
  * but borrowers' leads to it (one from itself to itself is none), or if its target is reached in no
  * other way. */
 #define ONLOOKER_EDGE_BORROWED 0x80000000
+/* An edge to what is a part of its owner, such as its __dict__: such steps are not folded. */
+#define ONLOOKER_LABEL_PART 0x7ffffffc
 /* Labels of steps that are no edge; those of edges are below. */
 #define ONLOOKER_LABEL_ROOT 0x7ffffffd        /* of the empty path */
-#define ONLOOKER_LABEL_UNREACHABLE 0x7ffffffe /* no root reaches it: garbage, or C code holds it */
+#define ONLOOKER_LABEL_UNREACHABLE 0x7ffffffe /* no root reaches it: garbage, or C code holds it   \
+                                               */
 #define ONLOOKER_LABEL_SHARED 0x7fffffff      /* no edge: several things of the owner hold it */
 
 /* In `bytes`: the other bits are an index for `large_bytes`. */
@@ -28,7 +31,8 @@
 /* Steps of a path; and paths. What has no room is counted for its owner's path. */
 #define ONLOOKER_PATH_DEPTH 200
 #define ONLOOKER_PATHS 1048576
-/* A step that one of so many before it equals is that one: a linked list is one path. */
+/* A step that one of so many before it equals is that one, but for parts: a linked list is one
+ * path. */
 #define ONLOOKER_PATH_LOOKBACK 64
 
 /* Nodes 1 to `nodes` - 1 are objects. The arrays are the caller's, who changes and frees none of
@@ -38,12 +42,12 @@ typedef struct graph {
     uint32_t edges;
     uint32_t root_count;
     uint32_t large_count;
-    const uint32_t *first_edge;  /* [nodes + 1]: node n's edges are first_edge[n] up to, but without,
-                                    first_edge[n + 1]; node 0 has none */
-    const uint32_t *targets;     /* [edges]: the node that it leads to */
-    const uint32_t *labels;      /* [edges]: how its owner holds that: an opaque id */
-    const uint32_t *types;       /* [nodes]: the object's type: an opaque id */
-    const uint32_t *bytes;       /* [nodes]: the object's own size */
+    const uint32_t *first_edge; /* [nodes + 1]: node n's edges are first_edge[n] up to, but without,
+                                   first_edge[n + 1]; node 0 has none */
+    const uint32_t *targets;    /* [edges]: the node that it leads to */
+    const uint32_t *labels;     /* [edges]: how its owner holds that: an opaque id */
+    const uint32_t *types;      /* [nodes]: the object's type: an opaque id */
+    const uint32_t *bytes;      /* [nodes]: the object's own size */
     const uint64_t *large_bytes; /* [large_count]: of objects that 31 bits are too few for */
     const uint32_t *roots;       /* [root_count]: nodes that the virtual root holds */
     const uint32_t *root_labels; /* [root_count] */

@@ -43,7 +43,8 @@ static bool grow_steps(paths *paths)
 static uint32_t extend(paths *paths, path_step step)
 {
     uint32_t path = step.parent;
-    for (uint32_t back = 0; path && back < ONLOOKER_PATH_LOOKBACK; back++) {
+    uint32_t most = step.label == ONLOOKER_LABEL_PART ? 0 : ONLOOKER_PATH_LOOKBACK;
+    for (uint32_t back = 0; path && back < most; back++) {
         if (paths->items[path].label == step.label && paths->items[path].type == step.type)
             return path;
         path = paths->items[path].parent;

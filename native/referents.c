@@ -5,7 +5,7 @@
 #define CHUNK 512u              /* words that are copied at a time */
 
 /* Entries of a dict whose keys are names, if it isn't known to be a module's. */
-#define NAMED_LIMIT 64u
+#define NAMED_LIMIT 256u
 
 #define ATOM_ITEMS_LIMIT (UINT64_C(1) << 40)
 
@@ -310,7 +310,7 @@ static bool visit_type(heap *heap, uint64_t address)
         if (word_at(heap, address, all[i], &word) && word)
             heap_refer(heap, word, ONLOOKER_HELD_TYPE);
     if (word_at(heap, address, layout->type_dict, &word) && word)
-        heap_refer(heap, word, ONLOOKER_HELD_DICT);
+        heap_refer(heap, word, ONLOOKER_LABEL_PART);
     if (!(flags & FLAG_HEAPTYPE))
         return true;
     for (size_t i = 0; i < sizeof heap_types / sizeof *heap_types; i++)
@@ -333,7 +333,7 @@ static bool visit_module(heap *heap, uint64_t address)
     const heap_layout *layout = &heap->layout;
     uint64_t dict, state, def, size = 0;
     if (word_at(heap, address, layout->module_dict, &dict) && dict)
-        heap_refer(heap, dict, ONLOOKER_HELD_DICT);
+        heap_refer(heap, dict, ONLOOKER_LABEL_PART);
     if (!word_at(heap, address, layout->module_md_state, &state) || !state)
         return true;
     if (layout->module_state_size != ONLOOKER_NONE)
@@ -529,7 +529,7 @@ static bool refer_attributes(heap *heap, uint64_t address, const type *type, uin
             }
         }
         if (is_dict && word_at(heap, address, layout->instance_managed_dict, &word) && word)
-            heap_refer(heap, word, ONLOOKER_HELD_DICT);
+            heap_refer(heap, word, ONLOOKER_LABEL_PART);
         unsigned char valid = 0;
         if (layout->type_inline_values_flag != ONLOOKER_NONE &&
             type->flags & (uint32_t)layout->type_inline_values_flag && type->cached_keys &&
@@ -543,7 +543,7 @@ static bool refer_attributes(heap *heap, uint64_t address, const type *type, uin
     if (offset < 0) /* from the end of an object that varies in size */
         offset += (int64_t)((size + 7) & ~UINT64_C(7));
     if (offset > 0 && word_at(heap, address, (int32_t)offset, &word) && word)
-        heap_refer(heap, word, ONLOOKER_HELD_DICT);
+        heap_refer(heap, word, ONLOOKER_LABEL_PART);
     return true;
 }
 

@@ -536,8 +536,12 @@ static void holdings(void)
     FIXED(arraydescr_itemsize, struct arraydescr, itemsize);
 #if PY_VERSION_HEX < 0x030b0000
     FIXED(frameobject_gen, PyFrameObject, f_gen);
+    FIXED(code_varnames, PyCodeObject, co_varnames);
+    FIXED(code_cellvars, PyCodeObject, co_cellvars);
+    FIXED(code_freevars, PyCodeObject, co_freevars);
     FIXED(frameobject_localsplus, PyFrameObject, f_localsplus);
 #else
+    FIXED(code_localsplusnames, PyCodeObject, co_localsplusnames);
     FIXED(frameobject_iframe, PyFrameObject, f_frame);
     FIXED(frameobject_data, PyFrameObject, _f_frame_data);
     FIXED(iframe_globals, _PyInterpreterFrame, f_globals);

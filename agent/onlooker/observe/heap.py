@@ -1,0 +1,309 @@
+"""Every live object of a process: how many there are of each type, and who refers to whom."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
+from typing import Any, Final, NamedTuple
+
+from onlooker._native import ffi, lib
+from onlooker.errors import MemoryFault, NotReady, OnlookerError
+from onlooker.runtime.collector import collectors, interpreters
+from onlooker.runtime.heap_roots import MODULES, NATIVE, HeapRoot, heap_roots
+from onlooker.runtime.locate import Runtime, load_images
+from onlooker.runtime.maps import Region, read_maps
+from onlooker.runtime.objects import Objects
+from onlooker.runtime.type_names import TypeNames
+
+_PAGE: Final = 4096
+_CACHE_LEAST_BYTES: Final = 64 << 20
+_CACHE_SHARE: Final = 8  # of the memory that may hold objects
+_ASK_EVERY_S: Final = 0.1
+_ENCODINGS: Final = {1: "latin-1", 2: "utf-16-le", 4: "utf-32-le"}
+
+ROOTS: Final[int] = lib.ONLOOKER_HELD_ROOTS
+NAMES: Final[int] = lib.ONLOOKER_HELD_NAMES
+AT: Final[int] = lib.ONLOOKER_HELD_AT
+ITEM: Final[int] = lib.ONLOOKER_HELD_ITEM
+KEY: Final[int] = lib.ONLOOKER_HELD_KEY
+VALUE: Final[int] = lib.ONLOOKER_HELD_VALUE
+DICT: Final[int] = lib.ONLOOKER_LABEL_PART
+LOCAL: Final[int] = lib.ONLOOKER_HELD_LOCAL
+TYPE: Final[int] = lib.ONLOOKER_HELD_TYPE
+GLOBALS: Final[int] = lib.ONLOOKER_HELD_GLOBALS
+
+
+class HeapType(NamedTuple):
+    """What there is of one type, in objects and in the bytes of their blocks of memory.
+
+    ``held_`` are those that only native code refers to.
+    """
+
+    address: int
+    module: str
+    name: str
+    objects: int
+    size: int
+    held_objects: int
+    held_size: int
+
+    @property
+    def qualified(self) -> str:
+        """The name with its module, but for builtins."""
+        return f"{self.module}.{self.name}" if self.module not in {"", "builtins"} else self.name
+
+
+class HeapTotals(NamedTuple):
+    """Sums over all objects, in bytes; see heap_totals of native/onlooker_heap.h."""
+
+    objects: int
+    bytes: int
+    pymalloc_blocks: int
+    pymalloc_bytes: int
+    malloc_bytes: int
+    unsized_bytes: int
+    broken: int
+    read_bytes: int
+
+
+class Heap:
+    """The objects of a process that stands still, found when this is made.
+
+    ``runtime`` is the process's, with a memory that reads what stands still; ``pid`` is whose
+    /proc/PID/maps fits that. With ``graph``, ``graph`` is a ``graph *`` for Owners afterwards.
+    ``progress`` is called now and then with the number of objects; what it raises ends the walk.
+
+    Raises NotReady if the collector is at work, whose lists are not whole then, and OnlookerError
+    when memory runs out.
+    """
+
+    def __init__(
+        self,
+        runtime: Runtime,
+        pid: int,
+        *,
+        graph: bool = False,
+        progress: Callable[[int], None] = lambda _: None,
+    ) -> None:
+        self._runtime = runtime
+        self._objects = Objects(runtime.memory, runtime.layout)
+        self._progress = progress
+        self.roots: list[tuple[str, ...]] = []
+        """Names of what holds the graph's roots, by label less ROOTS."""
+        self.graph: Any = None
+        heads = list(self._heads())
+        ranges = heap_ranges(runtime, pid)
+        self._heap = self._new(ranges, graph=graph)
+        try:
+            self._walk(heads, ranges)
+            if graph:
+                self.graph = ffi.new("graph *")
+                self._check(lib.heap_make_graph(self._heap, self.graph))
+            self.types = self._read_types()
+        except BaseException:
+            self.close()
+            raise
+
+    def close(self) -> None:
+        """Free what was found, the graph with it."""
+        lib.heap_free(self._heap)
+        self._heap = ffi.NULL
+
+    def __enter__(self) -> Heap:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    @property
+    def totals(self) -> HeapTotals:
+        """Sums over all objects."""
+        totals = ffi.new("heap_totals *")
+        lib.heap_get_totals(self._heap, totals)
+        return HeapTotals(*(getattr(totals, name) for name in HeapTotals._fields))
+
+    def name(self, label: int) -> str:
+        """The name that a label from NAMES on is."""
+        size, kind = ffi.new("uint32_t *"), ffi.new("uint32_t *")
+        if not 0 <= label - NAMES < lib.heap_name_count(self._heap):
+            raise IndexError(f"no name has the label {label}")
+        text = lib.heap_name(self._heap, label - NAMES, size, kind)
+        raw = bytes(ffi.buffer(text, size[0]))
+        return raw.decode(_ENCODINGS[kind[0]], "replace")
+
+    def node_at(self, address: int) -> int:
+        """The node of the object at an address, 0 for none. For a heap with a graph."""
+        return int(lib.heap_node_at(self._heap, address))
+
+    def address_of(self, node: int) -> int:
+        """The address of a node's object, 0 for none. For a heap with a graph."""
+        return int(lib.heap_address_of(self._heap, node))
+
+    def _heads(self) -> Iterator[int]:
+        for collector in collectors(self._runtime, self._runtime.memory):
+            if collector.is_collecting:
+                raise NotReady(
+                    f"process {self._runtime.pid} is collecting garbage, and its objects are on no"
+                    " list meanwhile",
+                    "Try again.",
+                )
+            yield from collector.heads()
+
+    def _new(self, ranges: Sequence[tuple[int, int, bool]], *, graph: bool) -> Any:
+        offsets = self._runtime.layout.offsets
+        fields = (name for name, _ in ffi.typeof("heap_layout").fields)
+        layout = ffi.new("heap_layout *", {name: offsets[name] for name in fields})
+        native_ranges = ffi.new("heap_range[]", ranges)
+        size = sum(end - start for start, end, _ in ranges)
+        options = ffi.new(
+            "heap_options *",
+            {
+                "fd": self._runtime.memory.fileno(),
+                "graph": graph,
+                "type_type": self._type_type(),
+                "cache_bytes": max(_CACHE_LEAST_BYTES, size // _CACHE_SHARE),
+                "ranges": native_ranges,
+                "range_count": len(ranges),
+            },
+        )
+        heap = lib.heap_new(layout, options)
+        if not heap:
+            self._check(lib.ONLOOKER_NO_MEMORY)
+        return heap
+
+    def _type_type(self) -> int:
+        """The address of the type of types, by way of sys.modules, its type, and that one's."""
+        offsets, pointer = self._runtime.layout.offsets, self._objects.pointer
+        for interpreter in interpreters(self._runtime, self._runtime.memory):
+            modules = pointer(interpreter + offsets["interpreter_modules"])
+            return pointer(pointer(modules + offsets["object_type"]) + offsets["object_type"])
+        raise MemoryFault("there is no interpreter")
+
+    def _walk(self, heads: Sequence[int], ranges: Sequence[tuple[int, int, bool]]) -> None:
+        for head in heads:
+            self._check(lib.heap_add_list(self._heap, head))
+        for root in heap_roots(self._runtime):
+            self._add_root(root)
+        self._run()
+        offsets = self._runtime.layout.offsets
+        label = self._label(("interpreter",))
+        for interpreter in interpreters(self._runtime, self._runtime.memory):
+            size = offsets["interpreter_size"]
+            lib.heap_scan(self._heap, interpreter, interpreter + size, label, NATIVE)
+        label = self._label(("native code",))
+        for start, end, in_image in ranges:
+            if in_image:
+                lib.heap_scan(self._heap, start, end, label, NATIVE)
+        self._run()
+
+    def _add_root(self, root: HeapRoot) -> None:
+        add = lib.heap_add_module if root.tier == MODULES and root.is_module else lib.heap_add_root
+        # What is no object (a variable that holds a number of the interpreter's) is no root.
+        if add(self._heap, root.address, self._label(root.names), root.tier) == lib.ONLOOKER_NO_MEMORY:
+            self._check(lib.ONLOOKER_NO_MEMORY)
+
+    def _label(self, names: tuple[str, ...]) -> int:
+        if not self.roots or self.roots[-1] != names:
+            self.roots.append(names)
+        return ROOTS + len(self.roots) - 1
+
+    def _run(self) -> None:
+        """Walks in a thread of its own, since signals are for the main one."""
+        stop, done = ffi.new("int32_t *"), ffi.new("uint64_t *")
+        results: list[int] = []
+        thread = threading.Thread(
+            target=lambda: results.append(lib.heap_walk(self._heap, stop, done))
+        )
+        thread.start()
+        try:
+            while thread.is_alive():
+                thread.join(_ASK_EVERY_S)
+                self._progress(done[0])
+        finally:
+            stop[0] = 1
+            thread.join()
+        self._check(results[0])
+
+    def _check(self, result: int) -> None:
+        if result == lib.ONLOOKER_NO_MEMORY:
+            raise OnlookerError(
+                "out of memory while looking at the objects",
+                "Give Onlooker more memory; --by type needs less than --by path.",
+            )
+        if result == lib.ONLOOKER_FAULT:
+            raise MemoryFault(f"the objects of process {self._runtime.pid} are on no proper list")
+
+    def _read_types(self) -> list[HeapType]:
+        count = lib.heap_type_count(self._heap)
+        found = ffi.new("heap_type[]", count)
+        lib.heap_get_types(self._heap, found)
+        names = TypeNames(self._objects, self._runtime.layout)
+        return [
+            HeapType(
+                each.address,
+                *names.read(each.address),
+                each.objects,
+                each.bytes,
+                each.held_objects,
+                each.held_bytes,
+            )
+            for each in found
+        ]
+
+
+def heap_ranges(runtime: Runtime, pid: int) -> list[tuple[int, int, bool]]:
+    """Return where objects may be: start, end, and whether it belongs to a program or library.
+
+    That is what a process may write to and doesn't share, and of its images all that it may read.
+    Raises MemoryFault.
+    """
+    try:
+        regions = read_maps(pid)
+    except OSError as error:
+        raise MemoryFault(f"can't read the map of process {pid}: {error}") from None
+    code = {(r.device, r.inode) for r in regions if "x" in r.permissions and r.inode}
+    data = [
+        (start & -_PAGE, -(-end // _PAGE) * _PAGE)
+        for candidate in load_images(runtime.memory, regions, runtime.identity)
+        for start, end in candidate.image.writable
+    ]
+    found: list[tuple[int, int, bool]] = []
+    for region in regions:
+        if region.permissions[0] != "r" or region.permissions[3] != "p" or _is_special(region):
+            continue
+        if region.inode:
+            if (region.device, region.inode) in code:
+                found.append((region.start, region.end, True))
+        elif region.permissions[1] == "w":
+            found.extend(_split(region, data))
+    return _merged(found)
+
+
+def _is_special(region: Region) -> bool:
+    return region.path.startswith("[v")  # vvar, vdso, vsyscall
+
+
+def _split(
+    region: Region, data: Sequence[tuple[int, int]]
+) -> Iterator[tuple[int, int, bool]]:
+    """Yield the region's parts: .bss of images is mapped without a file, others follow it."""
+    at = region.start
+    for start, end in sorted(data):
+        if start < region.end and end > at:
+            if start > at:
+                yield at, start, False
+            yield max(at, start), min(end, region.end), True
+            at = min(end, region.end)
+    if at < region.end:
+        yield at, region.end, False
+
+
+def _merged(ranges: Sequence[tuple[int, int, bool]]) -> list[tuple[int, int, bool]]:
+    merged: list[tuple[int, int, bool]] = []
+    for start, end, in_image in ranges:
+        if merged and merged[-1][1:] == (start, in_image):
+            merged[-1] = (merged[-1][0], end, in_image)
+        else:
+            merged.append((start, end, in_image))
+    return merged
