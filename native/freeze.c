@@ -144,7 +144,7 @@ static int seize_new(freeze *frozen, DIR *tasks)
     for (const struct dirent *entry; (entry = readdir(tasks));) {
         tracee thread = {.tid = atoi(entry->d_name)};
         if (thread.tid <= 0 ||
-            bsearch(&thread, frozen->tracees, known, sizeof thread, compare_tids))
+            (known && bsearch(&thread, frozen->tracees, known, sizeof thread, compare_tids)))
             continue;
         thread.keep = frozen->options.own_child && thread.tid == frozen->options.pid;
         if (!array_reserve((void **)&frozen->tracees, &frozen->capacity, frozen->count,
