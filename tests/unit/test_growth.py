@@ -4,10 +4,10 @@ import dataclasses
 import math
 import random
 from collections.abc import Callable
+from typing import Literal
 
 import pytest
 from onlooker.profile import growth
-from onlooker.profile.difference import By
 from onlooker.profile.growth import History, Trend, trend
 from onlooker.profile.model import Profile, Sample
 
@@ -69,7 +69,7 @@ def moments(request: pytest.FixtureRequest) -> list[Profile]:
     return [moment(shapes, number / (SNAPSHOTS - 1)) for number in range(SNAPSHOTS)]
 
 
-def followed(moments: list[Profile], by: By) -> list[Trend]:
+def followed(moments: list[Profile], by: Literal["stack", "type"]) -> list[Trend]:
     history = History(moments[-1], len(moments), by)
     for number, profile in enumerate(moments):
         history.add(number, profile)

@@ -110,6 +110,27 @@ def test_kind_of_others_is_what_they_show_first() -> None:
     assert reading.parse(gzip.decompress(packed(profile))).kind == "samples"
 
 
+def test_numbers_are_those_of_protobuf() -> None:
+    """Packed or each alone, in any order, negative, and as long as they may be."""
+    numbers = [0, 1, 127, 128, 300, (1 << 63) - 1, -1, -300, -(1 << 63)]
+    found = pb.Profile(string_table=["", "n", "count"])
+    for number in (1, 200, 1 << 40, (1 << 64) - 1):
+        found.location.add(id=number, address=number)
+    for _ in numbers:
+        found.sample_type.add(type=1, unit=2)
+    found.sample.add(location_id=[200, (1 << 64) - 1, 1, 1 << 40], value=numbers)
+    (sample,) = reading.parse(found.SerializeToString()).samples
+    assert sample.values == tuple(numbers)
+    names = [at.function.name for at in sample.stack]
+    assert names == ["0xc8", "0xffffffffffffffff", "0x1", "0x10000000000"]
+    unpacked = b"\x08\x01" + b"".join(b"\x10" + bytes([n]) for n in range(9)) + b"\x08\xc8\x01"
+    del found.sample[:]
+    message = found.SerializeToString() + b"\x12" + bytes([len(unpacked)]) + unpacked
+    (sample,) = reading.parse(message).samples
+    assert sample.values == tuple(range(9))
+    assert [at.function.name for at in sample.stack] == ["0x1", "0xc8"]
+
+
 def test_parts_join(monkeypatch: pytest.MonkeyPatch) -> None:
     data = gzip.decompress(packed(profiles.random_profile(7)))
     whole = reading.parse(data)

@@ -118,7 +118,8 @@ def _follow(lifetime: Sequence[Snapshot]) -> tuple[Growth | None, list[str]]:
         last = _read(newest, None, notes)
     if last is None:
         return None, notes
-    histories = [History(last, len(left) + 1, by) for by in ("stack", "type")]
+    moments = len(left) + 1
+    histories = History(last, moments, "stack"), History(last, moments, "type")
     measure = Measure.of(last)
     taken: list[Snapshot] = []
     counts: list[float] = []

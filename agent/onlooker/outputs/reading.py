@@ -232,14 +232,14 @@ class _Tables:
             yield Sample(stack, values, self._labels(entry))
 
     def _labels(self, entry: pb.Sample) -> Labels:
-        # One with neither text nor number is no label: pprof doesn't see it either.
-        return tuple(
-            [
-                (self._text(label.key), self._text(label.str) if label.str else label.num)
-                for label in entry.label
-                if label.str or label.num or label.num_unit
-            ]
-        )
+        labels: list[tuple[str, str | int]] = []
+        for label in entry.label:
+            if index := label.str:
+                labels.append((self._text(label.key), self._text(index)))
+            elif (number := label.num) or label.num_unit:
+                labels.append((self._text(label.key), number))
+            # One with neither text nor number is no label: pprof doesn't see it either.
+        return tuple(labels)
 
     def _read_functions(self) -> dict[int, Function]:
         functions = {

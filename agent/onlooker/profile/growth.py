@@ -25,9 +25,9 @@ from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from operator import mul
-from typing import Final
+from typing import Final, Literal
 
-from onlooker.profile.difference import By, Measure, keys, totals
+from onlooker.profile.difference import Measure, totals, type_of
 from onlooker.profile.model import Profile
 
 MIN_SNAPSHOTS: Final = 3
@@ -91,7 +91,7 @@ class History:
     its keys are those that are followed.
     """
 
-    def __init__(self, last: Profile, moments: int, by: By) -> None:
+    def __init__(self, last: Profile, moments: int, by: Literal["stack", "type"]) -> None:
         self._by = by
         self._moments = moments
         self._measure = Measure.of(last)
@@ -105,15 +105,14 @@ class History:
 
     def add(self, moment: int, profile: Profile) -> None:
         """Take in the profile of a moment, counted from 0."""
-        rows, measure, width = self._rows, self._measure, self._moments
-        counts, amounts = self._counts, self._amounts
+        row_of, take, width = self._rows.get, self._measure.take, self._moments
+        counts, amounts, by_type = self._counts, self._amounts, self._by == "type"
         for sample in profile.samples:
-            for key in keys(sample, self._by):
-                row = rows.get(key)
-                if row is not None:
-                    count, amount = measure.take(sample)
-                    counts[row * width + moment] += count
-                    amounts[row * width + moment] += amount
+            row = row_of(type_of(sample) if by_type else sample.stack)
+            if row is not None:
+                count, amount = take(sample)
+                counts[row * width + moment] += count
+                amounts[row * width + moment] += amount
 
     def trends(self, times_h: Sequence[float]) -> list[Trend]:
         """Return the trends, the most suspicious first.
