@@ -43,9 +43,10 @@ MAY_IMPORT = {
     "snapshots": {"errors", "outputs"},
     "tracebacks": {"profile"},
     "recording": {"errors", "observe", "profile"},
+    "heaps": {"errors", "frozen", "observe", "profile", "runtime"},
     "target": {
         *("version", "errors", "permission", "memory", "runtime", "observe", "profile"),
-        "recording",
+        *("recording", "heaps", "frozen"),
         *("profiles", "tracebacks", "watch"),  # which its methods start
     },
     "watch": {"errors", "observe", "profile", "target"},

@@ -29,6 +29,7 @@ from onlooker.runtime.version import version_text
 from onlooker.version import VERSION
 
 if TYPE_CHECKING:
+    from onlooker.frozen import Freeze
     from onlooker.profiles import CustomProfile, NamedProfile, Profiles
     from onlooker.watch import Watch
 
@@ -310,24 +311,29 @@ class Target:
         about = build.Recording(1, time.time_ns(), 0, (comment, note), mapping)
         return build.build(kind, (), lambda _: (), {}, about)
 
-    def heap_profile(self, kind: str = "heap", *, all_frames: bool = False) -> Profile:
+    def heap_profile(
+        self, kind: str = "heap", *, freeze: Freeze = "snapshot", all_frames: bool = False
+    ) -> Profile:
         """What holds memory, by where it was allocated; ``kind`` may be ``allocs`` as well.
 
-        Of a target that runs tracemalloc. Raises NotTracing, TargetGone; MemoryFault if it
-        allocates faster than its traces can be read.
+        Of a target that runs tracemalloc: others raise NotTracing. It stands still while a snapshot
+        of it is taken, or while it is read (``freeze`` is ``stop``), or not at all (``none``).
+        Raises UsageError, TargetGone, NotPermitted, OnlookerError if it doesn't stop in time, and
+        MemoryFault if it allocates faster than its traces can be read.
         """
-        from onlooker.observe import memory_status, traced
+        from onlooker import heaps
         from onlooker.profile import heap
 
+        if kind not in KINDS or not KINDS[kind].heap:
+            raise UsageError(f"{kind!r} is no profile of memory", "heap and allocs are.")
         time_ns = time.time_ns()
-        found = traced.read_traced(self.runtime, self.runtime.memory)
-        about, status = self._about(), memory_status.memory_status(self.runtime.pid)
+        found = heaps.traced_heap(self.runtime, freeze)
         return heap.build_heap(
             kind,
             found.sites,
-            rate=traced.RATE,
+            rate=found.rate,
             time_ns=time_ns,
-            comments=(*about, *found.comments, *status),
+            comments=(*self._about(), *found.comments),
             mapping=self._mapping,
             all_frames=all_frames,
         )

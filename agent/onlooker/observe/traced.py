@@ -2,47 +2,21 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Final
-
-from onlooker.errors import NotTracing
-from onlooker.memory import Memory
 from onlooker.observe.modules import Modules
 from onlooker.profile.heap import HeapSite
 from onlooker.profile.model import Function, Location
 from onlooker.runtime.locate import Runtime
 from onlooker.runtime.objects import Objects
-from onlooker.runtime.tracemalloc import TracedMemory, read_tracemalloc
-
-RATE: Final = 1
-"""Of every allocation there is a trace."""
-
-_HINT: Final = (
-    "Start it with PYTHONTRACEMALLOC=1 in its environment, or as python -X tracemalloc=1; a higher"
-    " number keeps so many frames of each stack. It makes allocating several times slower, and"
-    " takes some 100 bytes for each block that is in use."
-)
+from onlooker.runtime.tracemalloc import TracedMemory
 
 
-@dataclass(frozen=True, slots=True)
-class Traced:
-    """Where memory in use was allocated. ``comments`` say how far to believe it."""
+def traced_sites(runtime: Runtime, traced: TracedMemory) -> list[HeapSite]:
+    """Return the traces as sites.
 
-    sites: list[HeapSite]
-    comments: tuple[str, ...]
-
-
-def read_traced(runtime: Runtime, memory: Memory) -> Traced:
-    """Read what is traced now, from ``memory``: the target's, or a snapshot of it.
-
-    tracemalloc knows the lines of files, but no functions, so that functions are named for the
-    modules that they are in. Raises NotTracing, MemoryFault if the target allocates faster than its
-    traces can be read, and TargetGone.
+    tracemalloc knows the lines of files, but no functions: functions are named for the modules that
+    the files are. Raises TargetGone.
     """
-    traced = read_tracemalloc(runtime, memory)
-    if traced is None:
-        raise NotTracing(f"process {runtime.pid} does not trace what it allocates", _HINT)
-    modules = Modules(runtime, Objects(memory, runtime.layout))
+    modules = Modules(runtime, Objects(runtime.memory, runtime.layout))
     modules.learn({filename for trace in traced.traces for filename, _ in trace.frames})
     functions: dict[str, Function] = {}
 
@@ -59,22 +33,22 @@ def read_traced(runtime: Runtime, memory: Memory) -> Traced:
     }
     sites = []
     for trace in traced.traces:
-        size = trace.count * trace.size
+        # All that tracemalloc knows is in use.
+        values = (trace.count, trace.count * trace.size) * 2
         labels = (("domain", str(trace.domain)),) if trace.domain else ()
-        sites.append(HeapSite(stacks[trace.frames], trace.count, size, trace.count, size, labels))
-    return Traced(sites, tuple(_comments(traced)))
+        sites.append(HeapSite(stacks[trace.frames], *values, labels))
+    return sites
 
 
-def _comments(traced: TracedMemory) -> list[str]:
+def traced_comments(traced: TracedMemory) -> tuple[str, ...]:
+    """Return what to know of the traces as a whole."""
     frames = "frame" if traced.max_frames == 1 else "frames"
-    comments = [
+    comments = (
         f"source: tracemalloc, with at most {traced.max_frames} {frames} of a stack",
         f"traced: {traced.traced_bytes} bytes, at the peak {traced.peak_bytes}",
         "alloc_objects and alloc_space are of what is in use: tracemalloc knows no more",
-    ]
-    if not traced.is_exact:
-        total = sum(trace.count * trace.size for trace in traced.traces)
-        comments.append(
-            f"the target allocated while its traces were read: they are of {total} bytes"
-        )
-    return comments
+    )
+    if traced.is_exact:
+        return comments
+    total = sum(trace.count * trace.size for trace in traced.traces)
+    return *comments, f"the target was just allocating: its traces add up to {total} bytes"

@@ -66,42 +66,46 @@ def read_tracemalloc(runtime: Runtime, memory: Memory) -> TracedMemory | None:
     """Read all traces, None if the process doesn't trace.
 
     ``memory`` is the target's, or a snapshot of it. The list is in no order. Raises MemoryFault if
-    the tables are no such tables, or change faster than they can be read, and TargetGone.
+    the tables are no such tables, or change faster than they can be read, as those of a snapshot
+    do if it was taken in the middle of a change; and TargetGone.
     """
-    reader = _Reader(runtime, memory)
-    for attempt in range(_ATTEMPTS):
+    tables = TraceTables(runtime.layout, memory)
+    before: Counter[Key] | None = None
+    fault = MemoryFault("the target allocates faster than its traces can be read")
+    for _ in range(_ATTEMPTS):
         state = find_state(runtime, memory)
         if state is None:
             return None
         try:
-            counts = reader.count(state)
-        except MemoryFault:
-            if attempt == _ATTEMPTS - 1:
-                raise
+            counts = tables.count(state)
+        except MemoryFault as error:
+            fault = error
             continue
         total = sum(size * count for (_, size, _), count in counts.items())
         traced, peak = min(state.counters, key=lambda it: (abs(it.traced - total), it.peak))
-        if traced == total or attempt == _ATTEMPTS - 1:
-            traces = reader.named(counts, state.max_frames)
+        # A snapshot may have been taken between an entry and the counter: it stays as it is.
+        if traced == total or counts == before:
+            traces = tables.named(counts, state.max_frames)
             return TracedMemory(traced, peak, state.max_frames, traces, traced == total)
-    raise AssertionError("the last attempt returns or raises")
+        before = counts
+    raise fault
 
 
-_Key = tuple[int, int, int]
-"""Domain, size, and the address of a traceback."""
+Key = tuple[int, int, int]
+"""A domain, a size in bytes, and the address of a traceback."""
 
 
-class _Reader:
-    """Reads tables as a layout has them."""
+class TraceTables:
+    """The tables of traces in a memory, as a layout has them."""
 
-    def __init__(self, runtime: Runtime, memory: Memory) -> None:
+    def __init__(self, layout: Layout, memory: Memory) -> None:
         self._memory = memory
-        self._layout = runtime.layout
-        self._offsets = runtime.layout.offsets
+        self._layout = layout
+        self._offsets = layout.offsets
 
-    def count(self, state: State) -> Counter[_Key]:
+    def count(self, state: State) -> Counter[Key]:
         """How many blocks there are of each kind. Raises MemoryFault."""
-        counts: Counter[_Key] = Counter()
+        counts: Counter[Key] = Counter()
         if not state.traces:
             return counts
         if self._offsets["hashtable_data_size"] != NONE:
@@ -120,7 +124,7 @@ class _Reader:
                 counts.update([(domain, size, traceback) for size, traceback in found])
         return counts
 
-    def _count_with_data(self, counts: Counter[_Key], address: int) -> None:
+    def _count_with_data(self, counts: Counter[Key], address: int) -> None:
         """Count what a table has whose entries hold the traces and, if need be, the domains."""
         table = read_table(self._memory, self._offsets, address)
         pad = self._offsets["hashtableentry_key"] - 8
@@ -165,7 +169,7 @@ class _Reader:
             heads += [word for word in words if word]
         return heads
 
-    def named(self, counts: Counter[_Key], max_frames: int) -> list[Trace]:
+    def named(self, counts: Counter[Key], max_frames: int) -> list[Trace]:
         """What was counted, with the tracebacks' frames. Those that can't be read have one."""
         names = _Tracebacks(self._memory, self._layout, max_frames)
         # By rising address, so that each part of memory is read once.

@@ -38,7 +38,8 @@ _ADDRESS_LIMIT: Final = 1 << 47
 _POINTERS_FROM: Final = 1 << 16  # nothing is mapped below
 _MIN_BUCKETS: Final = 16  # HASHTABLE_MIN_SIZE of Python/hashtable.c
 _TABLE_WORDS: Final = 5
-_FIRST_BUCKETS: Final = 64
+_BUCKETS_BYTES: Final = 1 << 20
+_FIRST_ENTRIES: Final = 16
 _NEAR_WORDS: Final = 16  # what belongs together is no farther apart; 6 were seen
 _CONFIG: Final = struct.Struct("<3i")  # struct _PyTraceMalloc_Config
 _CONFIG_SYMBOL: Final = "_Py_tracemalloc_config"  # until 3.11
@@ -101,9 +102,20 @@ def find_state(runtime: Runtime, memory: Memory) -> State | None:
     image = _image(runtime, memory)
     if offsets["tracemalloc_traces"] != NONE:
         return _in_struct(memory, offsets, image)
-    symbol = image.symbols([_CONFIG_SYMBOL]).get(_CONFIG_SYMBOL)
-    config = _read_config(memory, symbol) if symbol else _Config(_INITIALIZED, 1, _MAX_NFRAME)
+    config = _symbol_config(memory, image)
     return _in_statics(memory, offsets, image, config) if config.is_on else None
+
+
+def is_tracing(runtime: Runtime, memory: Memory) -> bool:
+    """Whether the process runs tracemalloc: it can also be told while it allocates.
+
+    Raises MemoryFault if it can't, and TargetGone.
+    """
+    offsets = runtime.layout.offsets
+    image = _image(runtime, memory)
+    if offsets["tracemalloc_traces"] != NONE:
+        return _in_struct(memory, offsets, image) is not None
+    return _symbol_config(memory, image).is_on
 
 
 def read_table(memory: Memory, offsets: Mapping[str, int], address: int) -> Table:
@@ -231,11 +243,16 @@ def _has_tables(memory: Memory, offsets: Mapping[str, int], table: Table) -> boo
 def _first_values(memory: Memory, offsets: Mapping[str, int], table: Table) -> list[int]:
     """The values of some of its entries; 0 for those of a set."""
     try:
-        count = min(table.nbuckets, _FIRST_BUCKETS) if table.nentries else 0
-        heads = struct.unpack(f"<{count}Q", memory.read(table.buckets, 8 * count))
-        return [_word(memory, head + offsets["hashtableentry_value"]) for head in heads if head]
+        # Addresses lie together, and so do their buckets: the first thousands may be empty.
+        for start in range(0, 8 * table.nbuckets if table.nentries else 0, _BUCKETS_BYTES):
+            length = min(_BUCKETS_BYTES, 8 * table.nbuckets - start)
+            words = array("Q", memory.read(table.buckets + start, length))
+            heads = [word for word in words if word][:_FIRST_ENTRIES]
+            if heads:
+                return [_word(memory, head + offsets["hashtableentry_value"]) for head in heads]
     except MemoryFault:
-        return []
+        pass
+    return []
 
 
 def _counters(memory: Memory, place: int) -> tuple[Counters, ...]:
@@ -244,6 +261,12 @@ def _counters(memory: Memory, place: int) -> tuple[Counters, ...]:
     return tuple(
         Counters(min(pair), max(pair)) for pair in pairwise(words) if max(pair) < _ADDRESS_LIMIT
     )
+
+
+def _symbol_config(memory: Memory, image: LoadedElf) -> _Config:
+    symbol = image.symbols([_CONFIG_SYMBOL]).get(_CONFIG_SYMBOL)
+    # Without it, the tables have to tell.
+    return _read_config(memory, symbol) if symbol else _Config(_INITIALIZED, 1, _MAX_NFRAME)
 
 
 def _read_config(memory: Memory, address: int) -> _Config:

@@ -1,0 +1,73 @@
+"""What a target has in memory, by the sources that know it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+from onlooker.errors import MemoryFault, NotTracing
+from onlooker.frozen import Freeze, Frozen, frozen
+from onlooker.observe.memory_status import memory_status
+from onlooker.observe.traced import traced_comments, traced_sites
+from onlooker.profile.heap import HeapSite
+from onlooker.runtime.locate import Runtime
+from onlooker.runtime.tracemalloc import TracedMemory, read_tracemalloc
+from onlooker.runtime.tracemalloc_state import is_tracing
+
+_ATTEMPTS: Final = 5
+
+# Measured with blocks of 56 bytes, at 1 frame and at 25.
+_TRACEMALLOC: Final = (
+    "Start it with PYTHONTRACEMALLOC=1 in its environment, or as python -X tracemalloc=1; a higher"
+    " number keeps so many frames of each stack. It makes allocating several times slower, and"
+    " takes some 100 bytes for each block that is in use."
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Heap:
+    """Who holds memory. ``rate`` is how many bytes were allocated for each object that is in it, 1
+    for all; ``comments`` say where it is from, and what there is beside it.
+    """
+
+    sites: list[HeapSite]
+    rate: int
+    comments: tuple[str, ...]
+
+
+def traced_heap(runtime: Runtime, freeze: Freeze) -> Heap:
+    """Return what tracemalloc has traced in the target, by where it was allocated.
+
+    Raises NotTracing, what ``frozen`` does, and MemoryFault if the traces can't be read: without
+    freezing, if the target allocates faster than that.
+    """
+    if not is_tracing(runtime, runtime.memory):
+        raise _not_tracing(runtime)
+    for attempt in range(_ATTEMPTS):
+        with frozen(runtime.pid, freeze) as held:
+            try:
+                traced = read_tracemalloc(runtime, held.memory)
+            except MemoryFault:
+                # It may have stood still in the middle of a change.
+                if held.how == "none" or attempt == _ATTEMPTS - 1:
+                    raise
+                continue
+        if traced is None:
+            break
+        return _heap(runtime, traced, held)
+    raise _not_tracing(runtime)
+
+
+def _heap(runtime: Runtime, traced: TracedMemory, held: Frozen) -> Heap:
+    pause = f"the target stood still for {held.pause_ns / 1e6:.2f} ms"
+    how = {
+        "snapshot": f"read from a snapshot: {pause}",
+        "stop": f"read while {pause}",
+        "none": "read while the target ran",
+    }[held.how]
+    comments = *traced_comments(traced), how, *held.notes, *memory_status(runtime.pid)
+    return Heap(traced_sites(runtime, traced), 1, comments)
+
+
+def _not_tracing(runtime: Runtime) -> NotTracing:
+    return NotTracing(f"process {runtime.pid} doesn't trace what it allocates", _TRACEMALLOC)
