@@ -17,7 +17,7 @@ from onlooker.profile.model import Function, Location, Profile, Sample
 from onlooker.snapshots import snapshot_name
 
 from tests import profiles
-from tests.commands import go_pprof, onlooker
+from tests.commands import Command, go_pprof, onlooker
 from tests.profiles import heap_profile, held
 
 HOUR_NS = 3_600_000_000_000
@@ -299,6 +299,16 @@ def test_broken_snapshots_are_left_out(tmp_path: Path, capsys: pytest.CaptureFix
     for path in (taken[-1], taken[5], taken[6]):
         assert re.search(rf"note: left out: .*{re.escape(str(path))}", found.stderr)
     assert onlooker("growth", tmp_path, "--quiet").ok().stderr == ""
+
+
+def test_growth_tells_a_terminal_how_far_it_is(tmp_path: Path) -> None:
+    *_, last = fill(tmp_path, 3)
+    with Command("growth", tmp_path, terminal=True) as command:
+        done = command.finish()
+    assert done.exit_code == 0
+    assert f"\r\x1b[Ksnapshot 3 of 3: {last.name}" in done.stderr
+    assert done.stderr.endswith("\r\x1b[K")
+    assert b"snapshot 3 of 3" not in done.stdout
 
 
 def test_growth_of_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

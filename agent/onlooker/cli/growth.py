@@ -10,6 +10,7 @@ from typing import Any, Final
 
 from onlooker.cli import comparison, terminal
 from onlooker.cli.arguments import Arguments
+from onlooker.cli.line import Line
 from onlooker.errors import UnreadableProfile, UsageError
 from onlooker.outputs import reading
 from onlooker.profile.amounts import signed, size
@@ -40,7 +41,6 @@ class Growth:
     total: Trend
     stacks: list[Trend]
     types: list[Trend]
-    notes: tuple[str, ...]
 
     @property
     def span_ns(self) -> int:
@@ -56,25 +56,21 @@ def run(arguments: Arguments) -> int:
             f"{arguments.directory} has snapshots of {len(chosen)} processes, and a file takes one",
             "Choose it with --pid.",
         )
-    found = []
-    for lifetime in chosen:
-        growth, skipped = _follow(lifetime)
-        notes += skipped
-        if growth:
-            found.append(growth)
-            notes += growth.notes
+    with Line(shown=not arguments.quiet) as line:
+        grown = [_follow(lifetime, line, notes) for lifetime in chosen]
+    found = [growth for growth in grown if growth]
     if not arguments.quiet:
         for note in notes:
             terminal.say(f"note: {note}")
     if not found:
         raise UsageError(f"no snapshot in {arguments.directory} can be read")
     text = as_json(arguments, found) if arguments.json else as_text(arguments, found)
-    changed = what = None
+    changed, what = None, ""
     if arguments.output is not None:
         first, last = found[0].taken[0].path, found[0].taken[-1].path
         changed = difference(reading.read(first), reading.read(last))
         what = f"growth: {last} minus {first}"
-    comparison.finish(arguments, text, changed, what or "")
+    comparison.finish(arguments, text, changed, what)
     return 0
 
 
@@ -104,27 +100,26 @@ def _choose(arguments: Arguments) -> tuple[list[list[Snapshot]], list[str]]:
     return chosen[:MAX_PROCESSES], [f"{others} more processes aren't shown; --pid chooses one"]
 
 
-def _follow(lifetime: Sequence[Snapshot]) -> tuple[Growth | None, list[str]]:
-    """Read a process's snapshots one by one, and return what grew, and what was left out."""
-    notes = []
-    left = list(lifetime)
-    if len(left) > MAX_SNAPSHOTS:
-        notes.append(f"{MAX_SNAPSHOTS} of {len(left)} snapshots are looked at, at even steps")
-        step = (len(left) - 1) / (MAX_SNAPSHOTS - 1)
-        left = [left[round(step * number)] for number in range(MAX_SNAPSHOTS)]
+def _follow(lifetime: Sequence[Snapshot], line: Line, notes: list[str]) -> Growth | None:
+    """Read a process's snapshots one by one, and return what grew; None if none can be read.
+
+    What is left out is added to the notes.
+    """
+    left = _thinned(lifetime, notes)
     last = None
     while left and last is None:
         newest = left.pop()
         last = _read(newest, None, notes)
     if last is None:
-        return None, notes
+        return None
     moments = len(left) + 1
     histories = History(last, moments, "stack"), History(last, moments, "type")
     measure = Measure.of(last)
     taken: list[Snapshot] = []
     counts: list[float] = []
     amounts: list[float] = []
-    for snapshot in [*left, newest]:
+    for number, snapshot in enumerate([*left, newest], start=1):
+        line.show(f"snapshot {number} of {moments}: {snapshot.path.name}")
         profile = last if snapshot is newest else _read(snapshot, last, notes)
         if profile is None:
             continue
@@ -136,9 +131,10 @@ def _follow(lifetime: Sequence[Snapshot]) -> tuple[Growth | None, list[str]]:
         amounts.append(sum(amount for _, amount in values))
     times_h = [(snapshot.time_ns - taken[0].time_ns) / _NS_PER_HOUR for snapshot in taken]
     stacks, types = (history.trends(times_h) for history in histories)
-    left_out = histories[0].left_out
+    if histories[0].left_out:
+        notes.append(f"{histories[0].left_out} small stacks weren't looked at")
     shown = last.sample_types[measure.amount]
-    growth = Growth(
+    return Growth(
         taken=tuple(taken),
         sample_type=shown.type,
         unit=shown.unit,
@@ -146,9 +142,15 @@ def _follow(lifetime: Sequence[Snapshot]) -> tuple[Growth | None, list[str]]:
         total=trend("", times_h, counts, amounts),
         stacks=stacks,
         types=types,
-        notes=(f"{left_out} small stacks weren't looked at",) if left_out else (),
     )
-    return growth, notes
+
+
+def _thinned(lifetime: Sequence[Snapshot], notes: list[str]) -> list[Snapshot]:
+    if len(lifetime) <= MAX_SNAPSHOTS:
+        return list(lifetime)
+    notes.append(f"{MAX_SNAPSHOTS} of {len(lifetime)} snapshots are looked at, at even steps")
+    step = (len(lifetime) - 1) / (MAX_SNAPSHOTS - 1)
+    return [lifetime[round(step * number)] for number in range(MAX_SNAPSHOTS)]
 
 
 def _read(snapshot: Snapshot, like: Profile | None, notes: list[str]) -> Profile | None:

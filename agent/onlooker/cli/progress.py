@@ -2,40 +2,24 @@
 
 from __future__ import annotations
 
-import sys
-from contextlib import suppress
 from typing import Final
 
-from onlooker.cli.terminal import columns, is_terminal
+from onlooker.cli.line import Line
 from onlooker.target import Progress, truth
 
 _BAR_COLUMNS: Final = 20
-_START_OF_LINE: Final = "\r\x1b[K"
 
 
-class Bar:
-    """Writes itself over at every update, and vanishes in the end."""
+class Bar(Line):
+    """How far a recording is."""
 
     def __init__(self, seconds: float | None, *, shown: bool) -> None:
+        super().__init__(shown=shown)
         self._seconds = seconds
-        self._shown = shown and is_terminal(sys.stderr)
 
     def update(self, progress: Progress) -> None:
         """Show how far the recording is."""
-        if self._shown:
-            self._write(text(progress, self._seconds)[: columns(sys.stderr) - 1])
-
-    def __enter__(self) -> Bar:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        if self._shown:
-            self._write("")
-
-    def _write(self, line: str) -> None:
-        with suppress(OSError):
-            sys.stderr.write(_START_OF_LINE + line)
-            sys.stderr.flush()
+        self.show(text(progress, self._seconds))
 
 
 def text(progress: Progress, seconds: float | None) -> str:
