@@ -194,7 +194,7 @@ def test_read_only_folder(
     refused(onlooker("attach", "--pid", target.pid, enter=enter), 7, "Read-only file system")
 
 
-@pytest.mark.parametrize("command", ["attach", "dump", "run", "demo", "list"])
+@pytest.mark.parametrize("command", ["attach", "dump", "run", "demo", "list", "growth", "diff"])
 def test_help_shows_two_examples(command: str) -> None:
     text = onlooker(command, "--help").ok().text
     examples = text.partition("examples:\n")[2].splitlines()
