@@ -258,6 +258,7 @@ static void code(void)
 {
     FIELD(code_filename, PyCodeObject, co_filename, code_object, filename);
     FIELD(code_name, PyCodeObject, co_name, code_object, name);
+    FIXED(code_consts, PyCodeObject, co_consts);
     FIELD(code_firstlineno, PyCodeObject, co_firstlineno, code_object, firstlineno);
 #if PY_VERSION_HEX < 0x030a0000
     printf("line_table lnotab\n");
@@ -501,6 +502,7 @@ static void holdings(void)
 #endif
     FIXED(weakref_callback, PyWeakReference, wr_callback);
     FIXED(function_globals, PyFunctionObject, func_globals);
+    FIXED(function_code, PyFunctionObject, func_code);
     FIXED(module_dict, PyModuleObject, md_dict);
     FIXED(module_md_state, PyModuleObject, md_state);
 #if PY_VERSION_HEX < 0x030f0000

@@ -16,11 +16,12 @@ from onlooker.runtime.tracemalloc_state import is_tracing
 
 _ATTEMPTS: Final = 5
 
-# Measured with blocks of 56 bytes, at 1 frame and at 25.
+# Measured for small objects on 3.8, 3.11 and 3.13: 0.6 to 1.7 us, with 25 frames 1.1 to 11 us, and
+# 64 bytes on 3.8, 96 on the others.
 _TRACEMALLOC: Final = (
     "Start it with PYTHONTRACEMALLOC=1 in its environment, or as python -X tracemalloc=1; a higher"
-    " number keeps so many frames of each stack. It makes allocating several times slower, and"
-    " takes some 100 bytes for each block that is in use."
+    " number keeps so many frames of each stack. Each allocation then takes 1 to 2 microseconds"
+    " more, with 25 frames up to 10, and each block that is in use 100 bytes more."
 )
 
 

@@ -229,6 +229,41 @@ def test_profile_of_the_target(
     assert re.fullmatch(heading, headline.decode())
 
 
+#: Of tests/programs/traced.py, by the size of what they return.
+FUNCTIONS = {
+    2001: "Kinds.Inner.method",
+    2002: "Kinds.of_class",
+    2003: "Kinds.static",
+    2004: "Kinds.value",
+    2005: "Kinds.cached",
+    2006: "Kinds.context",
+    2007: "closure.<locals>.inner",
+    2008: "generator",
+    2009: "coroutine",
+    2010: "<lambda>",
+}
+CALLER = "each_kind"
+
+
+def test_functions_are_named(interpreter: Interpreter, start_target: StartTarget) -> None:
+    target = start_target(interpreter, TRACED, "25")
+    target.read_line()
+    with onlooker.Target(target.pid) as opened:
+        profile = opened.heap_profile()
+    found = {dict(sample.labels)["bytes"]: sample.stack for sample in profile.samples}
+    for length, qualname in FUNCTIONS.items():
+        stack = found[33 + length]  # a bytes object has a NUL and 32 bytes more
+        # Before 3.11, code objects only have the last part.
+        name = qualname if interpreter.version >= (3, 11) else qualname.rpartition(".")[2]
+        function, line = stack[0]
+        assert (function.name, function.system_name) == (f"__main__.{name}", name)
+        assert 0 <= line - function.start_line <= 3
+        callers = [location.function.name for location in stack]
+        assert f"__main__.{CALLER}" in callers
+        # What runs when the module does is of no function.
+        assert callers[-1] == "__main__"
+
+
 def test_api_of_a_target_that_does_not_trace(
     any_interpreter: Interpreter, start_target: StartTarget
 ) -> None:

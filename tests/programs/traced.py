@@ -6,7 +6,9 @@ nothing, its traces are those that it tells then, in one line of JSON, except of
 
 import _tracemalloc
 import collections
+import contextlib
 import ctypes
+import functools
 import gc
 import io
 import json
@@ -33,6 +35,61 @@ def nodes(depth, count):
     return [Node(text(number)) for number in range(count)]
 
 
+class Kinds:
+    class Inner:
+        def method(self):
+            return bytes(2001)
+
+    @classmethod
+    def of_class(cls):
+        return bytes(2002)
+
+    @staticmethod
+    def static():
+        return bytes(2003)
+
+    @property
+    def value(self):
+        return bytes(2004)
+
+    @functools.lru_cache(maxsize=None)
+    def cached(self):
+        return bytes(2005)
+
+    @contextlib.contextmanager
+    def context(self):
+        yield bytes(2006)
+
+
+def closure():
+    def inner():
+        return bytes(2007)
+
+    return inner
+
+
+def generator():
+    yield bytes(2008)
+
+
+async def coroutine():
+    return bytes(2009)
+
+
+short = lambda: bytes(2010)
+
+
+def each_kind():
+    kinds = Kinds()
+    with kinds.context() as managed:
+        yield from (kinds.Inner().method(), kinds.of_class(), kinds.static(), kinds.value)
+        yield from (kinds.cached(), managed, closure()(), next(generator()), short())
+        try:
+            coroutine().send(None)
+        except StopIteration as stop:
+            yield stop.value
+
+
 ODD = "kept = [bytes(1000 + n) for n in range(20)]"
 odd_files = ["/srv/gr\xf6\xdfe.py", "/srv/\u6587.py", "/srv/\U0001f600.py", "/srv/bad\udcff.py", ""]
 
@@ -46,6 +103,7 @@ if mode != "never":
         module = {}
         exec(compile(ODD, name, "exec"), module)
         modules.append(module)
+    each = list(each_kind())
     track = ctypes.pythonapi.PyTraceMalloc_Track
     track.argtypes = [ctypes.c_uint, ctypes.c_size_t, ctypes.c_size_t]
     for domain in (1, 7, 4000000000):

@@ -44,7 +44,8 @@ class Modules:
         if filename.startswith("<"):
             return filename
         path = PurePosixPath(filename)
-        return path.parent.name if path.name == "__init__.py" else path.stem or filename
+        name = path.parent.name if path.name == "__init__.py" else path.stem
+        return name or filename or "<no file>"
 
     def dicts(self) -> list[int]:
         """Each interpreter's sys.modules, the main interpreter's first."""

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from functools import cache
+
 from onlooker.observe.modules import Modules
 from onlooker.profile.heap import HeapSite
 from onlooker.profile.model import Function, Location
+from onlooker.runtime.functions import FunctionFinder
 from onlooker.runtime.locate import Runtime
 from onlooker.runtime.objects import Objects
 from onlooker.runtime.tracemalloc import TracedMemory
@@ -13,19 +16,24 @@ from onlooker.runtime.tracemalloc import TracedMemory
 def traced_sites(runtime: Runtime, traced: TracedMemory) -> list[HeapSite]:
     """Return the traces as sites.
 
-    tracemalloc knows the lines of files, but no functions: functions are named for the modules that
-    the files are. Raises TargetGone.
+    tracemalloc knows the lines of files, but no functions: they are looked for in the target's
+    modules. A line for which none is found is most often one that runs at import; it is named for
+    its module. Raises TargetGone.
     """
+    files = {filename for trace in traced.traces for filename, _ in trace.frames}
     modules = Modules(runtime, Objects(runtime.memory, runtime.layout))
-    modules.learn({filename for trace in traced.traces for filename, _ in trace.frames})
-    functions: dict[str, Function] = {}
+    modules.learn(files)
+    finder = FunctionFinder(runtime.memory, runtime.layout)
+    lines = finder.find(modules.dicts(), files)
 
+    @cache
     def location(filename: str, line: int) -> Location:
-        function = functions.get(filename)
-        if function is None:
-            module = modules.name(filename)
-            function = functions[filename] = Function(module, module, filename, 0)
-        return Location(function, line)
+        module = modules.name(filename)
+        found = lines[filename].get(line)
+        if found is None:
+            return Location(Function(module, module, filename, 0), line)
+        name = f"{module}.{found.name}"
+        return Location(Function(name, found.name, filename, found.firstlineno), line)
 
     stacks = {
         frames: tuple(location(filename, line) for filename, line in frames)

@@ -50,6 +50,11 @@ class LineTable:
                 self._starts.append(start)
                 self._lines.append(known)
 
+    @property
+    def lines(self) -> frozenset[int]:
+        """All lines that it has, the first among them."""
+        return frozenset((self._firstlineno, *self._lines))
+
     def line(self, lasti_bytes: int) -> int:
         """The line of the instruction at this byte offset in the code object's bytecode.
 

@@ -38,6 +38,7 @@ _TUPLE: Final = 1 << 26
 _BYTES: Final = 1 << 27
 _UNICODE: Final = 1 << 28
 _DICT: Final = 1 << 29
+_TYPE: Final = 1 << 31
 _MANAGED_DICT: Final = 1 << 4  # of 3.11 and later
 
 # Bits of PyASCIIObject.state; layout_probe.c checks them.
@@ -140,6 +141,11 @@ class Objects:
         for place, (digit,) in enumerate(struct.iter_unpack("<I", raw)):
             value |= digit << place * offsets["long_digit_bits"]
         return -value if negative else value
+
+    def is_type(self, address: int) -> bool:
+        """Whether the object is a class."""
+        kind = self._type(self.pointer(address + self._offsets["object_type"]))
+        return bool(kind.flags & _TYPE)
 
     def type_name(self, address: int) -> str:
         """tp_name of the object's type: with its module for static types, else without."""
