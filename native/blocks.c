@@ -49,8 +49,15 @@ static uint64_t malloc_size(heap *heap, uint64_t block, uint64_t requested)
 
 void heap_hold(heap *heap, uint64_t block, uint64_t requested)
 {
+    uint64_t all = heap->space.units * UNIT_BYTES;
+    uint64_t taken = heap->totals.bytes + heap->object_bytes;
     if (!requested || space_in_image(&heap->space, block))
         return;
+    /* Blocks don't overlap: all of them can't be more than the memory that they are in. */
+    if (!space_has(&heap->space, block, requested) || taken > all || requested > all - taken) {
+        heap->broken = true;
+        return;
+    }
     uint64_t size = pymalloc_size(heap, block);
     if (size >= requested) {
         heap->totals.pymalloc_blocks++;

@@ -2,6 +2,13 @@
 
 #include <stdlib.h>
 
+/* How many times all memory may be claimed by what refers from it. Once would do, but for what only
+ * looks like an object. */
+#define CLAIMS 2u
+#define CLAIMS_LEAST (1u << 20)
+
+#define GC_OBJECT_UNITS 4u
+
 #define HEADER_BYTES 16u /* of a PyObject: reference count and type */
 
 /* A free block's first word is the next one's address, and no count is as large as that. */
@@ -15,6 +22,11 @@ static bool is_set(const uint64_t *bitmap, uint64_t unit)
 static void set(uint64_t *bitmap, uint64_t unit)
 {
     bitmap[unit / 64] |= UINT64_C(1) << unit % 64;
+}
+
+bool heap_ran_out(const heap *heap)
+{
+    return heap->no_memory || heap->types.no_memory;
 }
 
 void *series_add(heap *heap, series *series, size_t size)
@@ -61,8 +73,9 @@ heap *heap_new(const heap_layout *layout, const heap_options *options)
         return NULL;
     heap->layout = *layout;
     heap->graph = options->graph;
-    if (space_init(&heap->space, options->fd, options->ranges, options->range_count,
-                   options->cache_bytes)) {
+    if (heap_layout_check(layout) && space_init(&heap->space, options->fd, options->ranges,
+                                                options->range_count, options->cache_bytes)) {
+        heap->unclaimed = heap->space.units * UNIT_BYTES * CLAIMS + CLAIMS_LEAST;
         types_init(&heap->types, &heap->space, &heap->layout, options->type_type);
         heap->marked = calloc(heap->space.units / 64 + 1, sizeof *heap->marked);
         heap->pending = calloc(heap->space.units / 64 + 1, sizeof *heap->pending);
@@ -160,8 +173,9 @@ static void visit(heap *heap, uint64_t address)
         return;
     heap->object = address;
     heap->object_bytes = 0;
+    heap->broken = false;
     type copy = heap->types.items[index]; /* the array may grow */
-    if (!referents_visit(heap, address, &copy))
+    if (!referents_visit(heap, address, &copy) || heap->broken)
         heap->totals.broken++;
     heap_refer(heap, type_at, ONLOOKER_HELD_TYPE | ONLOOKER_EDGE_BORROWED);
     type *type = &heap->types.items[index];
@@ -176,8 +190,8 @@ static void visit(heap *heap, uint64_t address)
 int heap_add_list(heap *heap, uint64_t head)
 {
     uint64_t next, at = head;
-    /* No list is longer than there is room for objects. */
-    for (uint64_t steps = 0; steps <= heap->space.units; steps++) {
+    /* No list is longer than there is room for objects with heads. */
+    for (uint64_t steps = 0; steps <= heap->space.units / GC_OBJECT_UNITS; steps++) {
         if (!space_word(&heap->space, at, &next))
             return ONLOOKER_FAULT;
         at = next & ~UINT64_C(3); /* bits that the collector has for itself */
@@ -209,7 +223,7 @@ int heap_add_root(heap *heap, uint64_t address, uint32_t label, uint8_t tier)
         if (root)
             *root = (struct root){(uint32_t)unit, label, tier};
     }
-    return heap->no_memory ? ONLOOKER_NO_MEMORY : ONLOOKER_OK;
+    return heap_ran_out(heap) ? ONLOOKER_NO_MEMORY : ONLOOKER_OK;
 }
 
 int heap_add_module(heap *heap, uint64_t module, uint32_t label, uint8_t tier)
@@ -226,13 +240,13 @@ int heap_add_module(heap *heap, uint64_t module, uint32_t label, uint8_t tier)
 /* Visits what was found meanwhile, until nothing more is found. */
 static int drain(heap *heap, const volatile int32_t *stop, volatile uint64_t *done)
 {
-    while (heap->stack.count) {
+    while (heap->stack.count && !heap_ran_out(heap)) {
         visit(heap, ((uint64_t *)heap->stack.items)[--heap->stack.count]);
         *done = heap->totals.objects;
         if (*stop)
             return ONLOOKER_INTERRUPTED;
     }
-    return heap->no_memory ? ONLOOKER_NO_MEMORY : ONLOOKER_OK;
+    return heap_ran_out(heap) ? ONLOOKER_NO_MEMORY : ONLOOKER_OK;
 }
 
 int heap_walk(heap *heap, const volatile int32_t *stop, volatile uint64_t *done)
@@ -262,7 +276,7 @@ int heap_scan(heap *heap, uint64_t start, uint64_t end, uint32_t label, uint8_t 
                 heap_add_root(heap, words[i], label, tier);
         at += bytes;
     }
-    return heap->no_memory ? ONLOOKER_NO_MEMORY : ONLOOKER_OK;
+    return heap_ran_out(heap) ? ONLOOKER_NO_MEMORY : ONLOOKER_OK;
 }
 
 void heap_get_totals(const heap *heap, heap_totals *totals)

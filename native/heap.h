@@ -39,6 +39,9 @@ struct heap {
 
     /* The object that is being visited, and the bytes that it has by now. */
     uint64_t object, object_bytes;
+    bool broken; /* it contradicts itself */
+
+    uint64_t unclaimed; /* bytes of references that may still be looked at */
 
     /* With a graph, for each node in the order of visits; node 0 is nobody's. */
     series units, node_types, bytes, large_bytes, first_edge;
@@ -52,13 +55,20 @@ struct heap {
     map names; /* address of a str -> name */
 };
 
+/* Whether every offset is one that an object can have. */
+bool heap_layout_check(const heap_layout *layout);
+
+/* Whether an allocation has failed: what was found is not all then. */
+bool heap_ran_out(const heap *heap);
+
 /* Makes room for one more item and returns it, or NULL (and no_memory). */
 void *series_add(heap *heap, series *series, size_t size);
 
 /* The visited object refers to what is at ADDRESS, if that is an object. */
 void heap_refer(heap *heap, uint64_t address, uint32_t label);
 
-/* The visited object has a block of memory, of which it asked for so many bytes. */
+/* The visited object has a block of memory, of which it asked for so many bytes. It is broken if
+ * there is no room for that. */
 void heap_hold(heap *heap, uint64_t block, uint64_t requested);
 
 /* The label of a name, by the address of a str; FALLBACK if it can't be one. */

@@ -88,7 +88,9 @@ static bool find_homes(const heap *heap, homes *homes)
         uint32_t dict, name;
         switch (type_of_node(heap, node)->shape) {
         case SHAPE_MODULE:
-            if ((dict = held_as(heap, node, ONLOOKER_LABEL_PART))) {
+            /* Each dict is looked at once, whoever shares it. */
+            if ((dict = held_as(heap, node, ONLOOKER_LABEL_PART)) &&
+                map_get(&homes->module_dicts, dict) == MAP_ABSENT) {
                 good = map_set(&homes->module_dicts, dict, 1);
                 if (good && (name = held_as(heap, dict, name_label)))
                     good = map_set(&homes->globals_by_name, name, dict);
@@ -110,6 +112,7 @@ static bool find_homes(const heap *heap, homes *homes)
         uint32_t dict, name, home;
         if (type_of_node(heap, node)->shape == SHAPE_TYPE &&
             (dict = held_as(heap, node, ONLOOKER_LABEL_PART)) &&
+            map_get(&homes->class_dicts, dict) == node &&
             (name = held_as(heap, dict, module_label)) &&
             (home = map_get(&homes->globals_by_name, name)) != MAP_ABSENT)
             good = map_set(&homes->type_homes, node, home);
@@ -192,7 +195,8 @@ static bool make_roots(heap *heap, graph *out)
 int heap_make_graph(heap *heap, graph *out)
 {
     uint32_t *end = series_add(heap, &heap->first_edge, sizeof *end);
-    if (!end || heap->units.count > UINT32_MAX || heap->targets.count > UINT32_MAX)
+    if (!end || heap_ran_out(heap) || heap->units.count > UINT32_MAX ||
+        heap->targets.count > UINT32_MAX)
         return ONLOOKER_NO_MEMORY;
     *end = (uint32_t)heap->targets.count;
     homes homes = {0};

@@ -26,7 +26,10 @@ static uint32_t add_name(heap *heap, uint64_t key, const unsigned char *text, ui
         return MAP_ABSENT;
     *name = (struct name){at, bytes, kind};
     uint32_t index = (uint32_t)(heap->name_items.count - 1);
-    return map_set(&heap->names, key, index) ? index : MAP_ABSENT;
+    if (map_set(&heap->names, key, index))
+        return index;
+    heap->no_memory = true;
+    return MAP_ABSENT;
 }
 
 static uint32_t label_of(uint32_t name, uint32_t fallback)

@@ -2,10 +2,10 @@
 
 #include <stdlib.h>
 
-#define TYPE_LIMIT (1u << 24)
-#define TYPE_BYTES 1024u /* of a PyHeapTypeObject */
+#define TYPE_LIMIT (1u << 20)
 #define NAME_BYTES 32u
 #define BASES_LIMIT 64u /* of bases of bases */
+#define METATYPES_LIMIT 16u
 #define SIZE_LIMIT (1u << 24)
 #define FLAG_READY (UINT64_C(1) << 12)
 #define FLAG_LONG (UINT64_C(1) << 24)
@@ -63,7 +63,7 @@ void types_free(types *types)
 /* Whether `type` is what makes the type: its own type, or a base of that. */
 static bool is_made_by_type(types *types, uint64_t metatype)
 {
-    for (uint32_t bases = 0; metatype && bases < BASES_LIMIT; bases++) {
+    for (uint32_t bases = 0; metatype && bases < METATYPES_LIMIT; bases++) {
         if (metatype == types->type_type)
             return true;
         if (!space_word(types->space, metatype + (uint32_t)types->layout->type_base, &metatype))
@@ -110,9 +110,10 @@ static bool read_type(types *types, uint64_t address, type *out, uint32_t depth)
 {
     const heap_layout *layout = types->layout;
     unsigned char bytes[TYPE_BYTES];
-    uint64_t size = (uint32_t)layout->type_dictoffset + 8; /* behind all others that are wanted */
-    if (size > sizeof bytes || address % 8 || !space_copy(types->space, address, bytes, size) ||
-        !is_made_by_type(types, load_u64(bytes, layout->object_type)))
+    uint64_t metatype, size = (uint32_t)layout->type_dictoffset + 8; /* behind all others */
+    if (address % 8 ||
+        !space_word(types->space, address + (uint32_t)layout->object_type, &metatype) ||
+        !is_made_by_type(types, metatype) || !space_copy(types->space, address, bytes, size))
         return false;
     *out = (type){.address = address,
                   .flags = load_u64(bytes, layout->type_flags),
@@ -122,7 +123,8 @@ static bool read_type(types *types, uint64_t address, type *out, uint32_t depth)
                   .dictoffset = (int64_t)load_u64(bytes, layout->type_dictoffset),
                   .weaklistoffset = (int64_t)load_u64(bytes, layout->type_weaklistoffset)};
     if (!(out->flags & FLAG_READY) || out->basicsize < 16 || out->basicsize > SIZE_LIMIT ||
-        out->itemsize > SIZE_LIMIT)
+        out->itemsize > SIZE_LIMIT || out->dictoffset > (int64_t)SIZE_LIMIT ||
+        out->dictoffset < -(int64_t)SIZE_LIMIT)
         return false;
     if (out->flags & FLAG_HEAPTYPE &&
         !space_word(types->space, address + (uint32_t)layout->type_cached_keys, &out->cached_keys))
@@ -170,10 +172,13 @@ uint32_t types_at(types *types, uint64_t address)
     uint32_t index = map_get(&types->by_address, address);
     if (index == MAP_ABSENT) {
         type new;
-        if (read_type(types, address, &new, 0) &&
-            array_reserve((void **)&types->items, &types->capacity, types->count,
-                          sizeof *types->items, TYPE_LIMIT) &&
-            map_set(&types->by_address, address, types->count)) {
+        if (types->count < TYPE_LIMIT && read_type(types, address, &new, 0)) {
+            if (!array_reserve((void **)&types->items, &types->capacity, types->count,
+                               sizeof *types->items, TYPE_LIMIT) ||
+                !map_set(&types->by_address, address, types->count)) {
+                types->no_memory = true;
+                return TYPE_NONE;
+            }
             index = types->count++;
             types->items[index] = new;
         }
@@ -184,6 +189,6 @@ uint32_t types_at(types *types, uint64_t address)
 
 uint64_t type_size(const type *type, uint64_t items)
 {
-    return items > SIZE_MAX / 2 / (type->itemsize + 1) ? SIZE_MAX / 2
+    return items > SIZE_MAX / 4 / (type->itemsize + 1) ? SIZE_MAX / 4
                                                        : type->basicsize + items * type->itemsize;
 }

@@ -6,6 +6,7 @@
 #include "space.h"
 
 #define TYPE_NONE UINT32_MAX
+#define TYPE_BYTES 1024 /* of a PyHeapTypeObject that may be looked at */
 
 /* What an object of a type holds beyond the words of its own fields. A type has the shape of its
  * base unless it is one of those below. */
@@ -54,6 +55,7 @@ typedef struct types {
     type *items;
     uint32_t count, capacity;
     map by_address;
+    bool no_memory;
     /* The last addresses asked for, with TYPE_NONE for those that are no type's. */
     struct recent {
         uint64_t address;

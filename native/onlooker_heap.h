@@ -16,7 +16,6 @@
 #define ONLOOKER_HELD_ITEM 1    /* an item of a list, tuple, set or such */
 #define ONLOOKER_HELD_KEY 2     /* a dict's key */
 #define ONLOOKER_HELD_VALUE 3   /* a dict's value */
-#define ONLOOKER_HELD_DICT 4    /* __dict__ */
 #define ONLOOKER_HELD_LOCAL 4   /* a variable of a suspended or materialised frame */
 #define ONLOOKER_HELD_TYPE 5    /* what belongs to a type: its bases, its names */
 #define ONLOOKER_HELD_GLOBALS 6 /* the globals of a function */
@@ -83,13 +82,14 @@ typedef struct heap_totals {
     uint64_t pymalloc_blocks, pymalloc_bytes; /* in blocks of pymalloc's */
     uint64_t malloc_bytes;                    /* in larger blocks */
     uint64_t unsized_bytes; /* of these, whose block does not say how large it is */
-    uint64_t broken; /* objects and lists that contradict themselves: memory that moved, or a bug */
+    uint64_t broken; /* objects that contradict themselves or claim more than there is: memory that
+                      * moved, or a bug */
     uint64_t read_bytes; /* of the target's memory */
 } heap_totals;
 
 typedef struct heap heap;
 
-/* NULL: no memory, or ranges that are not as they should be. */
+/* NULL: no memory, or a layout or ranges that are not as they should be. */
 heap *heap_new(const heap_layout *layout, const heap_options *options);
 void heap_free(heap *heap);
 

@@ -126,6 +126,12 @@ static const unsigned char *window(space *space, const heap_range *range, uint64
     return bytes + (address - base);
 }
 
+bool space_has(space *space, uint64_t address, uint64_t length)
+{
+    const heap_range *range = range_of(space, address);
+    return range && length <= range->end - address;
+}
+
 bool space_copy(space *space, uint64_t address, void *out, uint64_t length)
 {
     const heap_range *range = range_of(space, address);

@@ -38,6 +38,9 @@ uint64_t space_address(const space *space, uint64_t unit);
 /* Whether the address is in an image; false in no range. */
 bool space_in_image(space *space, uint64_t address);
 
+/* Whether all of it lies in one range. */
+bool space_has(space *space, uint64_t address, uint64_t length);
+
 /* Copies what lies there, all of it in one range. False if it does not, or cannot be read. */
 bool space_copy(space *space, uint64_t address, void *out, uint64_t length);
 
