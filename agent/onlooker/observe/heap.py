@@ -200,7 +200,10 @@ class Heap:
     def _add_root(self, root: HeapRoot) -> None:
         add = lib.heap_add_module if root.tier == MODULES and root.is_module else lib.heap_add_root
         # What is no object (a variable that holds a number of the interpreter's) is no root.
-        if add(self._heap, root.address, self._label(root.names), root.tier) == lib.ONLOOKER_NO_MEMORY:
+        if (
+            add(self._heap, root.address, self._label(root.names), root.tier)
+            == lib.ONLOOKER_NO_MEMORY
+        ):
             self._check(lib.ONLOOKER_NO_MEMORY)
 
     def _label(self, names: tuple[str, ...]) -> int:
@@ -284,9 +287,7 @@ def _is_special(region: Region) -> bool:
     return region.path.startswith("[v")  # vvar, vdso, vsyscall
 
 
-def _split(
-    region: Region, data: Sequence[tuple[int, int]]
-) -> Iterator[tuple[int, int, bool]]:
+def _split(region: Region, data: Sequence[tuple[int, int]]) -> Iterator[tuple[int, int, bool]]:
     """Yield the region's parts: .bss of images is mapped without a file, others follow it."""
     at = region.start
     for start, end in sorted(data):
