@@ -222,7 +222,6 @@ def _snapshot(pid: int, memory: ProcessMemory) -> tuple[Frozen | None, str]:
 def _obstacle(pid: int) -> str:
     """Why a clone would do harm or could not be; empty if nothing speaks against it."""
     try:
-        namespaces = [Path(f"/proc/{pid}/ns/{name}").readlink() for name in _PID_NAMESPACES]
         status, threads = read_status(pid), [*_thread_statuses(pid)]
     except OSError as error:
         return f"/proc tells too little about the process ({error.strerror})"
@@ -230,7 +229,7 @@ def _obstacle(pid: int) -> str:
         return "a seccomp filter guards the process, and might kill it for the clone"
     if any("shstk" in thread.get("x86_Thread_features", "") for thread in threads):
         return "the process has a shadow stack, which allows no system call of ours"
-    if namespaces[0] != namespaces[1]:
+    if _starts_a_namespace(pid):
         return "the process's next child is to be the first of another pid namespace"
     # The clone has page tables of its own, and a copy of every page that the target writes to
     # while we read: seldom more than a fraction, since reading takes some 0.2 s for each GiB.
@@ -241,7 +240,13 @@ def _obstacle(pid: int) -> str:
     return ""
 
 
-_PID_NAMESPACES: Final = ("pid", "pid_for_children")
+def _starts_a_namespace(pid: int) -> bool:
+    """Whether children go to another pid namespace, which would end with our clone."""
+    own, childrens = (Path(f"/proc/{pid}/ns/{name}") for name in ("pid", "pid_for_children"))
+    try:
+        return own.readlink() != childrens.readlink()
+    except OSError:  # what the kernel says of a namespace that is still empty
+        return True
 
 
 def _threads(pid: int) -> list[int]:

@@ -108,17 +108,16 @@ def prefork():
     """A parent and two workers, which share its heap; all of them wait."""
     blocks = heap()
     workers = []
+    reader, writer = os.pipe()
     for _ in range(2):
         pid = os.fork()
         if not pid:
-            reader, _ = os.pipe()
-            os.read(reader, 1)
+            os.close(writer)
+            os.read(reader, 1)  # until the parent ends
             os._exit(len(blocks))
         workers.append(pid)
     print(json.dumps(workers), flush=True)
     os.read(0, 1)
-    for pid in workers:
-        os.kill(pid, signal.SIGKILL)
 
 
 signal.signal(signal.SIGCHLD, count_sigchld)

@@ -1,0 +1,120 @@
+"""An agent that is killed while it freezes a process leaves it as if it had never been there."""
+
+import os
+import random
+import signal
+import sys
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from onlooker.frozen import frozen
+
+from tests.commands import wait_until
+from tests.conftest import StartTarget
+from tests.interpreters import Interpreter, Target
+from tests.live.test_frozen import PROGRAM, ask, assert_nothing_is_left
+from tests.live.test_safety_kill import threads
+
+#: At random moments of freezes that follow each other, so many of a snapshot and of a stop.
+KILLS = 10
+
+# For each process id and way to freeze that it reads, forks an agent that freezes it for ever
+# again, prints the agent's id once it has done so, and then how the agent ended.
+AGENTS = """
+import os, sys
+from onlooker.frozen import frozen
+for line in sys.stdin:
+    pid, how = line.split()
+    reader, writer = os.pipe()
+    agent = os.fork()
+    if not agent:
+        while True:
+            with frozen(int(pid), how) as taken:
+                assert not taken.notes
+                os.write(writer, b"x")
+    os.read(reader, 1)
+    print(agent, flush=True)
+    print(os.waitpid(agent, 0)[1], flush=True)
+    os.close(reader); os.close(writer)
+"""
+
+
+@pytest.fixture
+def agents() -> Iterator[Target]:
+    with Target([sys.executable, "-c", AGENTS]) as started:
+        yield started
+
+
+def children(pid: int) -> list[int]:
+    tasks = Path(f"/proc/{pid}/task").iterdir()
+    return [int(child) for task in tasks for child in (task / "children").read_text().split()]
+
+
+def is_zombie(pid: int) -> bool:
+    return threads(pid, "State") == {"Z"}
+
+
+@pytest.mark.parametrize("how", ["snapshot", "stop"])
+@pytest.mark.parametrize("mode", ["busy", "waits"])
+def test_killed_at_any_moment(
+    interpreter: Interpreter, start_target: StartTarget, agents: Target, mode: str, how: str
+) -> None:
+    target = start_target(interpreter, PROGRAM, mode, "12")
+    assert target.read_line() == "ready"
+    moments = random.Random(f"{interpreter.name} {mode} {how}")
+    for _ in range(KILLS):
+        agents.send(f"{target.pid} {how}")
+        agent = int(agents.read_line())
+        threading.Event().wait(moments.uniform(0, 0.02))
+        os.kill(agent, signal.SIGKILL)
+        assert agents.read_line() == str(int(signal.SIGKILL))
+        assert threads(target.pid, "TracerPid") == {"0"}
+        # No clone ever runs: what is left is dead, and is nobody's to wait for.
+        wait_until(lambda: all(map(is_zombie, children(target.pid))))
+        assert len(children(target.pid)) <= 1
+        told = ask(target)
+        wait_until(lambda told=told: ask(target)["turns"] != told["turns"])  # type: ignore[misc]
+        assert (told["errors"], told["sigchlds"], told["waited"]) == ([], 0, None)
+        with frozen(target.pid) as taken:
+            pass
+        assert taken.notes == ()
+        assert_nothing_is_left(target)
+
+
+def test_only_our_own_zombies_are_removed(
+    any_interpreter: Interpreter, start_target: StartTarget
+) -> None:
+    """Of a program's own children none is taken away, however like ours they end."""
+    source = """
+    import ctypes, os, signal, sys
+    libc = ctypes.CDLL(None)
+    def forked():
+        pid = os.fork()
+        if not pid:
+            signal.pause()
+        return pid
+    def cloned():  # its end sends no signal, as that of our clones
+        pid = libc.syscall(56, 0, 0, 0, 0, 0)
+        if not pid:
+            signal.pause()
+        return pid
+    own = [forked(), cloned()]
+    for pid in own:
+        os.kill(pid, signal.SIGKILL)
+    for pid in own:
+        os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT | 0x40000000)
+    print(*own, flush=True)
+    input()
+    print(*[os.waitpid(pid, 0x40000000) == (pid, 9) for pid in own], flush=True)
+    input()
+    """
+    target = start_target(any_interpreter, source)
+    own = [*map(int, target.read_line().split())]
+    assert all(map(is_zombie, own))
+    with frozen(target.pid) as taken:
+        assert sorted(children(target.pid)) == sorted([*own, taken.pid])
+    assert sorted(children(target.pid)) == sorted(own)
+    target.send("")
+    assert target.read_line() == "True True"
