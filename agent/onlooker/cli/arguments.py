@@ -322,7 +322,12 @@ def _reading(parser: _Parser) -> None:
 
 def _growing(parser: _Parser) -> None:
     option = parser.add_argument
-    option("directory", metavar="DIR", help="where `onlooker heap --dir` puts its snapshots")
+    option(
+        "directory",
+        metavar="DIR",
+        help="where `onlooker heap --dir` puts its snapshots; those that can't be read are left"
+        " out, which is said, and is an error only if none is left",
+    )
     option("-p", "--pid", type=_pid, metavar="N", help="only this process, the last with this id")
     option(
         "--since",
