@@ -15,8 +15,9 @@ typedef struct flow {
     const graph *graph;
     const ownership *ownership;
     const volatile int32_t *stop;
-    uint32_t *number; /* of each node; 0: not visited, or the virtual root */
-    uint32_t *vertex; /* the node of each number */
+    uint32_t *number; /* of each node; 0: not visited, or the virtual root. A leaf has none, but its
+                         owner as ownership.h says */
+    uint32_t *vertex; /* the node of each number; while dominating, the paper's label */
     uint32_t *parent; /* in the search tree; later an ancestor in the forest that grows */
     uint32_t *semi;   /* the number of the semidominator as far as it is known */
     uint32_t *dom;    /* the dominator; before, the next one in the same bucket; and while
@@ -24,6 +25,7 @@ typedef struct flow {
     uint32_t *first;  /* [nodes + 1]: where a vertex's edges from higher numbers begin in */
     uint32_t *source; /* the numbers that they come from */
     uint32_t count;   /* of numbers given */
+    uint32_t reached; /* of these to nodes that roots reach, and the virtual root */
 } flow;
 
 static uint32_t visit(flow *flow, uint32_t node, uint32_t parent)
@@ -50,6 +52,8 @@ static bool search_from(flow *flow, uint32_t node)
             if (!bit_get(flow->ownership->edges, edge))
                 continue;
             uint32_t target = flow->number[graph->targets[edge]];
+            if (target & LEAF)
+                continue;
             if (!target)
                 at = visit(flow, graph->targets[edge], from);
             else if (target < from)
@@ -74,6 +78,7 @@ static bool search_all(flow *flow)
     for (uint32_t i = 0; i < graph->root_count; i++)
         if (bit_get(flow->ownership->roots, i) && !search_from(flow, graph->roots[i]))
             return false;
+    flow->reached = flow->count;
     for (uint32_t i = 0; i < flow->ownership->unowned_count; i++)
         if (!search_from(flow, flow->ownership->unowned[i]))
             return false;
@@ -85,9 +90,9 @@ static bool turn_edges(flow *flow)
 {
     const graph *graph = flow->graph;
     uint32_t total = 0;
-    for (uint32_t number = 0; number < graph->nodes; number++)
+    for (uint32_t number = 0; number < flow->count; number++)
         flow->first[number] = total += flow->first[number];
-    flow->first[graph->nodes] = total;
+    flow->first[flow->count] = total;
     flow->source = malloc((total + (size_t)1) * sizeof *flow->source);
     if (!flow->source)
         return false;
@@ -167,46 +172,68 @@ static bool dominate(flow *flow, uint32_t *best)
     return true;
 }
 
+/* Puts all nodes in order, leaves last, and names their owners. False when memory runs out. */
+static bool name_owners(flow *flow, dominators *tree)
+{
+    uint32_t nodes = flow->graph->nodes, last = flow->count;
+    uint32_t *order = realloc(flow->vertex, nodes * sizeof *order);
+    if (!order)
+        return false;
+    flow->vertex = NULL;
+    tree->order = order;
+    for (uint32_t node = 0; node < nodes; node++)
+        order[flow->number[node] & LEAF ? last++ : flow->number[node]] = node;
+    for (uint32_t node = 0; node < nodes; node++) {
+        uint32_t number = flow->number[node];
+        flow->number[node] = number & LEAF ? number & ~LEAF : order[flow->dom[number]];
+    }
+    tree->owner = flow->number;
+    tree->reached = flow->reached;
+    flow->number = NULL;
+    return true;
+}
+
+static void free_search(flow *flow)
+{
+    free(flow->parent);
+    free(flow->semi);
+    free(flow->first);
+    free(flow->source);
+    flow->parent = flow->semi = flow->first = flow->source = NULL;
+}
+
 static int find(flow *flow, dominators *tree)
 {
-    size_t nodes = flow->graph->nodes;
-    flow->number = calloc(nodes, sizeof *flow->number);
-    flow->vertex = malloc(nodes * sizeof *flow->vertex);
-    flow->parent = malloc(nodes * sizeof *flow->parent);
-    flow->semi = malloc(nodes * sizeof *flow->semi);
-    flow->dom = malloc(nodes * sizeof *flow->dom);
-    flow->first = calloc(nodes + 1, sizeof *flow->first);
-    if (!flow->number || !flow->vertex || !flow->parent || !flow->semi || !flow->dom ||
-        !flow->first)
+    size_t numbers = flow->graph->nodes - flow->ownership->leaf_count;
+    flow->vertex = malloc(numbers * sizeof *flow->vertex);
+    flow->parent = malloc(numbers * sizeof *flow->parent);
+    flow->semi = malloc(numbers * sizeof *flow->semi);
+    flow->dom = malloc(numbers * sizeof *flow->dom);
+    flow->first = calloc(numbers + 1, sizeof *flow->first);
+    if (!flow->vertex || !flow->parent || !flow->semi || !flow->dom || !flow->first)
         return ONLOOKER_NO_MEMORY;
     if (!search_all(flow))
         return ONLOOKER_INTERRUPTED;
     if (!turn_edges(flow))
         return ONLOOKER_NO_MEMORY;
-    memset(flow->number, 0, nodes * sizeof *flow->number);
-    if (!dominate(flow, flow->number))
+    memset(flow->vertex, 0, numbers * sizeof *flow->vertex);
+    if (!dominate(flow, flow->vertex))
         return ONLOOKER_INTERRUPTED;
-    tree->order = flow->vertex;
-    tree->owner = flow->number;
-    flow->vertex = flow->number = NULL;
-    for (uint32_t number = 0; number < nodes; number++)
-        tree->owner[tree->order[number]] = tree->order[flow->dom[number]];
-    return ONLOOKER_OK;
+    free_search(flow);
+    return name_owners(flow, tree) ? ONLOOKER_OK : ONLOOKER_NO_MEMORY;
 }
 
-int dominators_find(const graph *graph, const ownership *ownership, const volatile int32_t *stop,
+int dominators_find(const graph *graph, ownership *ownership, const volatile int32_t *stop,
                     dominators *tree)
 {
     memset(tree, 0, sizeof *tree);
-    flow flow = {.graph = graph, .ownership = ownership, .stop = stop};
+    flow flow = {.graph = graph, .ownership = ownership, .stop = stop, .number = ownership->leaves};
+    ownership->leaves = NULL;
     int result = find(&flow, tree);
+    free_search(&flow);
     free(flow.number);
     free(flow.vertex);
-    free(flow.parent);
-    free(flow.semi);
     free(flow.dom);
-    free(flow.first);
-    free(flow.source);
     return result;
 }
 

@@ -26,7 +26,7 @@
 #define ONLOOKER_BYTES_LARGE 0x80000000
 
 /* Tiers of roots are below. */
-#define ONLOOKER_TIERS 30
+#define ONLOOKER_TIERS 6
 
 /* Steps of a path; and paths. What has no room is counted for its owner's path. */
 #define ONLOOKER_PATH_DEPTH 200
@@ -35,7 +35,7 @@
  * path. */
 #define ONLOOKER_PATH_LOOKBACK 64
 
-/* Nodes 1 to `nodes` - 1 are objects. The arrays are the caller's, who changes and frees none of
+/* Nodes 1 to `nodes` - 1, which is below 2^31, are objects. The arrays are the caller's, who changes and frees none of
  * them before owners_free. */
 typedef struct graph {
     uint32_t nodes;
@@ -77,10 +77,11 @@ typedef struct owners owners;
  * becomes other than 0; STOP may be NULL. Returns ONLOOKER_OK with *OUT set, ONLOOKER_BAD_GRAPH,
  * ONLOOKER_NO_MEMORY or ONLOOKER_INTERRUPTED.
  *
- * It takes 24 bytes for each node and 4 for each edge that is neither the first way to its target
- * nor leads from a node to what hangs below it in the search tree, beside the graph; 12 bytes for
- * each node stay until owners_free, and 32 for each path. Its time is that of some walks over the
- * graph, O(edges * log(nodes)) at worst.
+ * Beside the graph it takes 4 bytes for each node, 20 for each that is no leaf, 4 for each edge that
+ * is neither the first way to its target nor leads from a node to what hangs below it in the search
+ * tree, and a bit for each edge. A leaf owns nothing and is owned by one edge, as most objects are.
+ * In the end 12 bytes stay for each node, and some 100 for each path. Its time is that of some walks
+ * over the graph, O(edges * log(nodes)) at worst.
  *
  * Objects that no root reaches hang at the virtual root: of each cycle, or lone object, that no
  * other of them refers to, the object of the lowest index does. */

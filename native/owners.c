@@ -21,7 +21,7 @@ static bool label_check(uint32_t label)
 
 static bool graph_check(const graph *graph)
 {
-    if (graph->nodes == 0 || graph->nodes == UINT32_MAX || graph->first_edge[0] != 0 ||
+    if (graph->nodes == 0 || graph->nodes > LEAF || graph->first_edge[0] != 0 ||
         graph->first_edge[1] != 0 || graph->first_edge[graph->nodes] != graph->edges)
         return false;
     for (uint32_t node = 0; node < graph->nodes; node++) {

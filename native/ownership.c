@@ -3,12 +3,17 @@
 #include <stdlib.h>
 
 /* What is known of a node, in a byte: its tier, and flags. */
-#define TIER 0x1fu
-#define NO_TIER 0x1fu          /* not reached yet */
+#define TIER 0x07u
+#define NO_TIER 0x07u          /* not reached yet */
 #define UNOWNED ONLOOKER_TIERS /* reached from no root */
-#define LATE 0x20u             /* reached only because borrowers' edges count */
-#define HELD 0x40u             /* the virtual root holds it */
-#define CLAIMED 0x80u          /* a root, or others than borrowers refer to it */
+#define LATE 0x08u             /* reached only because borrowers' edges count */
+#define HELD 0x10u             /* the virtual root holds it */
+#define CLAIMED 0x20u          /* a root, or others than borrowers refer to it */
+#define OWNED 0x40u            /* an edge that counts leads to it */
+#define BRANCH 0x80u           /* another one does, or one leads from it */
+
+/* Nodes ahead of the one in turn whose data are fetched from memory. */
+#define AHEAD 12u
 
 typedef struct search {
     const graph *graph;
@@ -47,6 +52,19 @@ static void follow(search *search, uint32_t node, uint32_t wanted, uint32_t give
     }
 }
 
+/* The queue's nodes lie anywhere in memory. */
+static void prefetch(const search *search, uint32_t i)
+{
+    const graph *graph = search->graph;
+    if (i + 2 * AHEAD < search->count)
+        __builtin_prefetch(&graph->first_edge[search->queue[i + 2 * AHEAD]]);
+    if (i + AHEAD < search->count) {
+        uint32_t edge = graph->first_edge[search->queue[i + AHEAD]];
+        __builtin_prefetch(&graph->targets[edge]);
+        __builtin_prefetch(&graph->labels[edge]);
+    }
+}
+
 /* Follows edges from the queue's nodes from FROM on, and from what is reached so. False when it
  * shall end early. */
 static bool spread(search *search, uint32_t from, uint32_t wanted, uint32_t given, bool borrowed)
@@ -54,6 +72,7 @@ static bool spread(search *search, uint32_t from, uint32_t wanted, uint32_t give
     for (uint32_t i = from; i < search->count; i++) {
         if (stopped(search->stop, i))
             return false;
+        prefetch(search, i);
         follow(search, search->queue[i], wanted, given, borrowed);
     }
     return true;
@@ -63,9 +82,8 @@ static bool spread(search *search, uint32_t from, uint32_t wanted, uint32_t give
 static bool reach_from_roots(search *search)
 {
     const graph *graph = search->graph;
-    uint32_t begin[ONLOOKER_TIERS + 1];
     for (uint32_t tier = 0, i = 0; tier < ONLOOKER_TIERS; tier++) {
-        begin[tier] = search->count;
+        uint32_t begin = search->count;
         for (; i < graph->root_count && graph->root_tiers[i] == tier; i++) {
             uint32_t node = graph->roots[i];
             if ((search->state[node] & TIER) == NO_TIER) {
@@ -73,20 +91,18 @@ static bool reach_from_roots(search *search)
                 search->state[node] |= HELD;
             }
         }
-        if (!spread(search, begin[tier], NO_TIER, tier, false))
+        if (!spread(search, begin, NO_TIER, tier, false))
             return false;
     }
-    begin[ONLOOKER_TIERS] = search->count;
     for (uint32_t tier = 0; tier < ONLOOKER_TIERS; tier++) {
-        uint32_t late = search->count;
-        for (uint32_t i = begin[tier]; i < begin[tier + 1]; i++) {
-            if (stopped(search->stop, i))
+        uint32_t begin = search->count;
+        for (uint32_t node = 1; node < graph->nodes && search->count < graph->nodes - 1; node++) {
+            if (stopped(search->stop, node))
                 return false;
-            if (search->count == graph->nodes - 1)
-                return true;
-            follow(search, search->queue[i], NO_TIER, tier | LATE, true);
+            if ((search->state[node] & (TIER | LATE)) == tier)
+                follow(search, node, NO_TIER, tier | LATE, true);
         }
-        if (!spread(search, late, NO_TIER, tier | LATE, true))
+        if (!spread(search, begin, NO_TIER, tier | LATE, true))
             return false;
     }
     return true;
@@ -137,19 +153,38 @@ static bool counts(uint32_t owner, uint32_t target, bool borrowed)
 static void mark(const search *search, ownership *ownership)
 {
     const graph *graph = search->graph;
-    const uint8_t *state = search->state;
-    for (uint32_t node = 1; node < graph->nodes; node++)
+    uint8_t *state = search->state;
+    for (uint32_t node = 1; node < graph->nodes; node++) {
+        uint32_t owner = state[node];
         for (uint32_t edge = graph->first_edge[node]; edge < graph->first_edge[node + 1]; edge++) {
             uint32_t target = graph->targets[edge];
-            if (node != target &&
-                counts(state[node], state[target], graph->labels[edge] & ONLOOKER_EDGE_BORROWED))
-                bit_set(ownership->edges, edge);
+            if (node == target ||
+                !counts(owner, state[target], graph->labels[edge] & ONLOOKER_EDGE_BORROWED))
+                continue;
+            bit_set(ownership->edges, edge);
+            state[target] |= state[target] & OWNED ? BRANCH : OWNED;
+            state[node] |= BRANCH;
         }
+    }
     for (uint32_t i = 0; i < graph->root_count; i++) {
         uint32_t root = state[graph->roots[i]];
         if (root & HELD && (root & TIER) == graph->root_tiers[i])
             bit_set(ownership->roots, i);
     }
+}
+
+static void find_leaves(const search *search, ownership *ownership)
+{
+    const graph *graph = search->graph;
+    for (uint32_t node = 1; node < graph->nodes; node++)
+        for (uint32_t edge = graph->first_edge[node]; edge < graph->first_edge[node + 1]; edge++) {
+            uint32_t target = graph->targets[edge];
+            if ((search->state[target] & (OWNED | BRANCH)) != OWNED ||
+                !bit_get(ownership->edges, edge))
+                continue;
+            ownership->leaves[target] = LEAF | node;
+            ownership->leaf_count++;
+        }
 }
 
 static bool list_unowned(const search *search, ownership *ownership)
@@ -180,10 +215,11 @@ int ownership_find(const graph *graph, const volatile int32_t *stop, ownership *
                      .stop = stop,
                      .state = malloc(graph->nodes),
                      .queue = malloc(graph->nodes * sizeof *search.queue)};
+    ownership->leaves = calloc(graph->nodes, sizeof *ownership->leaves);
     ownership->edges = calloc(graph->edges / 64 + 1, sizeof *ownership->edges);
     ownership->roots = calloc(graph->root_count / 64 + 1, sizeof *ownership->roots);
     int result = ONLOOKER_NO_MEMORY;
-    if (search.state && search.queue && ownership->edges && ownership->roots) {
+    if (search.state && search.queue && ownership->leaves && ownership->edges && ownership->roots) {
         memset(search.state, NO_TIER, graph->nodes);
         claim(&search);
         result = ONLOOKER_INTERRUPTED;
@@ -191,6 +227,7 @@ int ownership_find(const graph *graph, const volatile int32_t *stop, ownership *
             ownership->unreachable = graph->nodes - 1 - search.count;
             if (reach_the_rest(&search)) {
                 mark(&search, ownership);
+                find_leaves(&search, ownership);
                 result = list_unowned(&search, ownership) ? ONLOOKER_OK : ONLOOKER_NO_MEMORY;
             }
         }
@@ -205,5 +242,6 @@ void ownership_free(ownership *ownership)
     free(ownership->edges);
     free(ownership->roots);
     free(ownership->unowned);
+    free(ownership->leaves);
     memset(ownership, 0, sizeof *ownership);
 }

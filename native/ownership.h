@@ -4,12 +4,18 @@
 
 #include "owners.h"
 
+/* In `leaves`; the other bits are the owner. */
+#define LEAF 0x80000000u
+
 typedef struct ownership {
     uint64_t *edges;   /* a bit for each edge: it counts */
     uint64_t *roots;   /* a bit for each root: it holds its node, which nothing earlier does */
     uint32_t *unowned; /* nodes that the virtual root holds since no root reaches them */
     uint32_t unowned_count;
     uint32_t unreachable; /* nodes that no root reaches */
+    uint32_t *leaves;     /* of each node: LEAF and its owner, if it has one owner, by one edge, and
+                             owns nothing; else 0 */
+    uint32_t leaf_count;
 } ownership;
 
 /* From the virtual root, by `roots` and `unowned`, `edges` reach every node. No edge that counts

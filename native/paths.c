@@ -98,7 +98,7 @@ static void find_labels(const graph *graph, const ownership *ownership, const do
     for (uint32_t i = 0; i < graph->root_count; i++)
         if (bit_get(ownership->roots, i))
             set_least(&labels[graph->roots[i]], graph->root_labels[i]);
-    for (uint32_t i = graph->nodes - ownership->unreachable; i < graph->nodes; i++)
+    for (uint32_t i = tree->reached; i < graph->nodes; i++)
         if (tree->owner[tree->order[i]] == 0)
             labels[tree->order[i]] = ONLOOKER_LABEL_UNREACHABLE;
 }

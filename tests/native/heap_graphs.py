@@ -211,7 +211,7 @@ def random_graph(seed: int, most_nodes: int) -> HeapGraph:
         target = min(nodes[-1], max(1, source + rng.randint(-2, 3))) if near else rng.choice(nodes)
         label = rng.randrange(labels) if rng.random() < 0.9 else rng.randrange(1 << 30)
         edges.append(Edge(source, target, label, rng.random() < borrowed))
-    tiers = rng.choice((1, 2, 3, 30))
+    tiers = rng.choice((1, 2, 3, 6))
     roots = [
         Root(rng.randrange(tiers), rng.choice(nodes), 100 + rng.randrange(labels))
         for _ in range(rng.randint(0, 1 + len(nodes) // rng.choice((1, 3, 10))))
