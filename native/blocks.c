@@ -2,6 +2,7 @@
 
 /* pymalloc's pools, the same in 3.8 to 3.15 (Objects/obmalloc.c, pycore_obmalloc.h): a header, then
  * blocks of one size of 32. */
+#define POOL_COUNT 0u
 #define POOL_SZIDX 36u
 #define POOL_MAXNEXTOFFSET 44u
 #define POOL_HEADER_BYTES 48u
@@ -14,9 +15,19 @@
 #define CHUNK_SLACK 64u /* what a chunk may have beyond what was asked for */
 #define PAGE_SLACK (PAGE_SIZE + 16u)
 
-/* The size of blocks in the pool that a block lies in, 0 if it lies in none. No list of arenas is
- * needed for it, which stripped builds before 3.12 don't tell: what a pool's header has to be
- * leaves no room for chance. */
+/* The size of blocks in the pool with this header, 0 if it is none. No list of arenas is needed for
+ * it, which stripped builds before 3.12 don't tell: what a pool's header has to be leaves no room
+ * for chance. */
+static uint64_t pool_block_size(const heap *heap, const unsigned char header[POOL_HEADER_BYTES])
+{
+    uint64_t size = (load_u32(header, POOL_SZIDX) + UINT64_C(1)) * ALIGNMENT;
+    return size <= SIZE_CLASSES * ALIGNMENT &&
+                   load_u32(header, POOL_MAXNEXTOFFSET) == (uint32_t)heap->layout.pool_size - size
+               ? size
+               : 0;
+}
+
+/* The size of pymalloc's blocks at this address, 0 if it isn't one's. */
 static uint64_t pymalloc_size(heap *heap, uint64_t block)
 {
     uint64_t pool_size = (uint32_t)heap->layout.pool_size, offset = block % pool_size;
@@ -24,12 +35,33 @@ static uint64_t pymalloc_size(heap *heap, uint64_t block)
     if (offset < POOL_HEADER_BYTES ||
         !space_copy(&heap->space, block - offset, header, sizeof header))
         return 0;
-    uint64_t size = (load_u32(header, POOL_SZIDX) + UINT64_C(1)) * ALIGNMENT;
-    return size <= SIZE_CLASSES * ALIGNMENT &&
-                   load_u32(header, POOL_MAXNEXTOFFSET) == pool_size - size &&
-                   (offset - POOL_HEADER_BYTES) % size == 0
-               ? size
-               : 0;
+    uint64_t size = pool_block_size(heap, header);
+    return size && (offset - POOL_HEADER_BYTES) % size == 0 ? size : 0;
+}
+
+int heap_get_pools(heap *heap, heap_pools *out)
+{
+    uint64_t pool_size = (uint32_t)heap->layout.pool_size;
+    *out = (heap_pools){0};
+    for (uint32_t i = 0; i < heap->space.count; i++) {
+        const heap_range *range = &heap->space.ranges[i];
+        if (!heap->pooled[i])
+            continue;
+        uint64_t at = (range->start + pool_size - 1) & ~(pool_size - 1);
+        for (; at + pool_size <= range->end; at += pool_size) {
+            unsigned char header[POOL_HEADER_BYTES];
+            if (!space_peek(&heap->space, at, header, sizeof header))
+                return ONLOOKER_FAULT;
+            uint64_t size = pool_block_size(heap, header), count = load_u32(header, POOL_COUNT);
+            if (!size || count > pool_size / size)
+                continue;
+            out->pools++;
+            out->bytes += pool_size;
+            out->used_blocks += count;
+            out->used_bytes += count * size;
+        }
+    }
+    return ONLOOKER_OK;
 }
 
 /* What malloc_usable_size says of a block, 0 if glibc hasn't allocated it for REQUESTED bytes. */
@@ -60,6 +92,7 @@ void heap_hold(heap *heap, uint64_t block, uint64_t requested)
     }
     uint64_t size = pymalloc_size(heap, block);
     if (size >= requested) {
+        heap->pooled[heap->space.last] = true; /* where its header was looked up */
         heap->totals.pymalloc_blocks++;
         heap->totals.pymalloc_bytes += size;
     } else if ((size = malloc_size(heap, block, requested))) {

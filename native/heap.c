@@ -79,7 +79,8 @@ heap *heap_new(const heap_layout *layout, const heap_options *options)
         types_init(&heap->types, &heap->space, &heap->layout, options->type_type);
         heap->marked = calloc(heap->space.units / 64 + 1, sizeof *heap->marked);
         heap->pending = calloc(heap->space.units / 64 + 1, sizeof *heap->pending);
-        if (heap->marked && heap->pending && (!heap->graph || begin_graph(heap)))
+        heap->pooled = calloc(heap->space.count + 1, sizeof *heap->pooled);
+        if (heap->marked && heap->pending && heap->pooled && (!heap->graph || begin_graph(heap)))
             return heap;
     }
     heap_free(heap);
@@ -94,6 +95,7 @@ void heap_free(heap *heap)
     types_free(&heap->types);
     free(heap->marked);
     free(heap->pending);
+    free(heap->pooled);
     series *all[] = {&heap->stack,      &heap->units,   &heap->node_types, &heap->bytes,
                      &heap->first_edge, &heap->targets, &heap->labels,     &heap->name_items,
                      &heap->name_text,  &heap->roots};

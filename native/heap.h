@@ -35,6 +35,7 @@ struct heap {
     uint64_t *marked, *pending; /* bitmaps of units */
     series stack;               /* addresses that are found and not visited yet */
     map module_dicts;           /* address of a module's dict -> 1 */
+    bool *pooled;               /* for each range: pymalloc has pools there */
     heap_totals totals;
 
     /* The object that is being visited, and the bytes that it has by now. */

@@ -87,6 +87,12 @@ typedef struct heap_totals {
     uint64_t read_bytes; /* of the target's memory */
 } heap_totals;
 
+/* What pymalloc has from the system, and how much of it is in use by whomever. */
+typedef struct heap_pools {
+    uint64_t pools, bytes;            /* of all, and of their memory */
+    uint64_t used_blocks, used_bytes; /* blocks that were handed out */
+} heap_pools;
+
 typedef struct heap heap;
 
 /* NULL: no memory, or a layout or ranges that are not as they should be. */
@@ -113,6 +119,9 @@ int heap_walk(heap *heap, const volatile int32_t *stop, volatile uint64_t *done)
 int heap_scan(heap *heap, uint64_t start, uint64_t end, uint32_t label, uint8_t tier);
 
 void heap_get_totals(const heap *heap, heap_totals *totals);
+/* Looks through the parts of memory in which there were objects of pymalloc's. */
+int heap_get_pools(heap *heap, heap_pools *out);
+
 uint32_t heap_type_count(const heap *heap);
 void heap_get_types(const heap *heap, heap_type *out);
 

@@ -151,3 +151,9 @@ bool space_copy(space *space, uint64_t address, void *out, uint64_t length)
     }
     return true;
 }
+
+bool space_peek(space *space, uint64_t address, void *out, uint64_t length)
+{
+    const heap_range *range = range_of(space, address);
+    return range && length <= range->end - address && load(space, address, out, length);
+}

@@ -35,6 +35,7 @@ MAY_IMPORT = {
     "memory": {"errors", "permission"},
     "room": set[str](),
     "runtime": {"errors", "permission", "memory"},
+    "heap": {"errors", "frozen", "observe", "profile", "runtime"},
     "frozen": {"errors", "permission", "memory", "room", "runtime", "_native"},
     "profile": set[str](),
     "outputs": {"version", "errors", "profile"},
@@ -43,11 +44,10 @@ MAY_IMPORT = {
     "snapshots": {"errors", "outputs"},
     "tracebacks": {"profile"},
     "recording": {"errors", "observe", "profile"},
-    "heaps": {"errors", "frozen", "observe", "profile", "runtime"},
     "target": {
         *("version", "errors", "permission", "memory", "runtime", "observe", "profile"),
-        *("recording", "heaps", "frozen"),
-        *("profiles", "tracebacks", "watch"),  # which its methods start
+        "recording",
+        *("profiles", "tracebacks", "watch", "heap", "frozen"),  # which its methods start
     },
     "watch": {"errors", "observe", "profile", "target"},
     "__init__": {"version", "errors", "profile", "outputs", "target"},

@@ -30,6 +30,8 @@ from onlooker.version import VERSION
 
 if TYPE_CHECKING:
     from onlooker.frozen import Freeze
+    from onlooker.heap import MemoryPicture, Source
+    from onlooker.observe.heap_sites import By
     from onlooker.profiles import CustomProfile, NamedProfile, Profiles
     from onlooker.watch import Watch
 
@@ -312,30 +314,51 @@ class Target:
         return build.build(kind, (), lambda _: (), {}, about)
 
     def heap_profile(
-        self, kind: str = "heap", *, freeze: Freeze = "snapshot", all_frames: bool = False
+        self,
+        kind: str = "heap",
+        *,
+        source: Source = "auto",
+        by: By = "path",
+        freeze: Freeze = "snapshot",
+        all_frames: bool = False,
     ) -> Profile:
-        """What holds memory, by where it was allocated; ``kind`` may be ``allocs`` as well.
+        """What holds memory; ``kind`` may be ``allocs`` as well. See ``take_picture``."""
+        return self.picture_profile(
+            self.picture(source=source, by=by, freeze=freeze), kind, all_frames=all_frames
+        )
 
-        Of a target that runs tracemalloc: others raise NotTracing. It stands still while a snapshot
-        of it is taken, or while it is read (``freeze`` is ``stop``), or not at all (``none``).
-        Raises UsageError, TargetGone, NotPermitted, OnlookerError if it doesn't stop in time, and
-        MemoryFault if it allocates faster than its traces can be read.
-        """
-        from onlooker import heaps
-        from onlooker.profile import heap
+    def picture(
+        self,
+        *,
+        source: Source = "auto",
+        by: By = "path",
+        freeze: Freeze = "snapshot",
+        progress: Callable[[str, int], None] = lambda what, count: None,
+    ) -> MemoryPicture:
+        """Freeze the process and look at its memory; raises as heap.take_picture tells."""
+        from onlooker import heap
 
-        if kind not in KINDS or not KINDS[kind].heap:
-            raise UsageError(f"{kind!r} is no profile of memory", "heap and allocs are.")
-        time_ns = time.time_ns()
-        found = heaps.traced_heap(self.runtime, freeze)
-        return heap.build_heap(
+        return heap.take_picture(
+            self.runtime, source=source, by=by, freeze=freeze, progress=progress
+        )
+
+    def picture_profile(
+        self, picture: MemoryPicture, kind: str = "heap", *, all_frames: bool = False
+    ) -> Profile:
+        """The profile of a picture of memory; ``kind`` may be ``allocs`` as well."""
+        from onlooker import heap
+        from onlooker.observe import memory_status
+        from onlooker.profile.heap import build_heap
+
+        status = memory_status.memory_status(self.runtime.pid)
+        return build_heap(
             kind,
-            found.sites,
-            rate=found.rate,
-            time_ns=time_ns,
-            comments=(*self._about(), *found.comments),
+            picture.sites,
+            rate=heap.RATE,
+            time_ns=picture.time_ns,
+            comments=(*self._about(), *picture.comments, *status),
             mapping=self._mapping,
-            all_frames=all_frames,
+            all_frames=all_frames or picture.source == "objects",
         )
 
     def write_heap_profile(self, file: IO[bytes]) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import suppress
 from typing import Any, Final, NamedTuple
 
 from onlooker._native import ffi, lib
@@ -14,7 +13,7 @@ from onlooker.runtime.heap_roots import MODULES, NATIVE, HeapRoot, heap_roots
 from onlooker.runtime.locate import Runtime, load_images
 from onlooker.runtime.maps import Region, read_maps
 from onlooker.runtime.objects import Objects
-from onlooker.runtime.type_names import TypeNames
+from onlooker.runtime.type_names import MemberNames, TypeNames
 
 _PAGE: Final = 4096
 _CACHE_LEAST_BYTES: Final = 64 << 20
@@ -25,10 +24,11 @@ _ENCODINGS: Final = {1: "latin-1", 2: "utf-16-le", 4: "utf-32-le"}
 ROOTS: Final[int] = lib.ONLOOKER_HELD_ROOTS
 NAMES: Final[int] = lib.ONLOOKER_HELD_NAMES
 AT: Final[int] = lib.ONLOOKER_HELD_AT
+FIELD: Final[int] = lib.ONLOOKER_HELD_FIELD
 ITEM: Final[int] = lib.ONLOOKER_HELD_ITEM
 KEY: Final[int] = lib.ONLOOKER_HELD_KEY
 VALUE: Final[int] = lib.ONLOOKER_HELD_VALUE
-DICT: Final[int] = lib.ONLOOKER_LABEL_PART
+PART: Final[int] = lib.ONLOOKER_LABEL_PART
 LOCAL: Final[int] = lib.ONLOOKER_HELD_LOCAL
 TYPE: Final[int] = lib.ONLOOKER_HELD_TYPE
 GLOBALS: Final[int] = lib.ONLOOKER_HELD_GLOBALS
@@ -67,6 +67,15 @@ class HeapTotals(NamedTuple):
     read_bytes: int
 
 
+class HeapPools(NamedTuple):
+    """What pymalloc has from the system, and what of it is in use by whomever."""
+
+    pools: int
+    bytes: int
+    used_blocks: int
+    used_bytes: int
+
+
 class Heap:
     """The objects of a process that stands still, found when this is made.
 
@@ -93,14 +102,17 @@ class Heap:
         """Names of what holds the graph's roots, by label less ROOTS."""
         self.graph: Any = None
         heads = list(self._heads())
-        ranges = heap_ranges(runtime, pid)
-        self._heap = self._new(ranges, graph=graph)
+        self.ranges = heap_ranges(runtime, pid)
+        """Where objects may be: start, end, whether a program or library is mapped there."""
+        self._heap = self._new(self.ranges, graph=graph)
         try:
-            self._walk(heads, ranges)
+            self._walk(heads, self.ranges)
             if graph:
                 self.graph = ffi.new("graph *")
                 self._check(lib.heap_make_graph(self._heap, self.graph))
             self.types = self._read_types()
+            members = MemberNames(self._objects, runtime.layout)
+            self._members = [members.read(kind.address) for kind in self.types] if graph else []
         except BaseException:
             self.close()
             raise
@@ -123,6 +135,12 @@ class Heap:
         lib.heap_get_totals(self._heap, totals)
         return HeapTotals(*(getattr(totals, name) for name in HeapTotals._fields))
 
+    def pools(self) -> HeapPools:
+        """Look through pymalloc's pools. Raises MemoryFault."""
+        pools = ffi.new("heap_pools *")
+        self._check(lib.heap_get_pools(self._heap, pools))
+        return HeapPools(*(getattr(pools, name) for name in HeapPools._fields))
+
     def name(self, label: int) -> str:
         """The name that a label from NAMES on is."""
         size, kind = ffi.new("uint32_t *"), ffi.new("uint32_t *")
@@ -131,6 +149,10 @@ class Heap:
         text = lib.heap_name(self._heap, label - NAMES, size, kind)
         raw = bytes(ffi.buffer(text, size[0]))
         return raw.decode(_ENCODINGS[kind[0]], "replace")
+
+    def members(self, type_index: int) -> dict[int, str]:
+        """The names of a type's fields, ``__slots__``, by their places. For a heap with a graph."""
+        return self._members[type_index]
 
     def node_at(self, address: int) -> int:
         """The node of the object at an address, 0 for none. For a heap with a graph."""

@@ -139,8 +139,7 @@ class _FrameReader:
         columns = ["code_localsplusnames"]
         if offsets["code_localsplusnames"] == NONE:
             columns = ["code_varnames", "code_cellvars", "code_freevars"]
-        names = []
+        names: list[int] = []
         for column in columns:
-            for name in objects.sequence(objects.pointer(code + offsets[column])):
-                names.append(objects.string(name, _NAME_LIMIT))
-        return names[:_LOCALS_LIMIT]
+            names += objects.sequence(objects.pointer(code + offsets[column]))
+        return [objects.string(name, _NAME_LIMIT) for name in names[:_LOCALS_LIMIT]]

@@ -153,10 +153,13 @@ class Objects:
 
     def name_of_type(self, address: int) -> str:
         """tp_name of the type at this address."""
-        kind = self._type(address)
-        window = self._window(kind.name, 1, _TYPE_NAME_LIMIT)
+        return self.c_string(self._type(address).name)
+
+    def c_string(self, address: int) -> str:
+        """The UTF-8 text up to a zero, cut off at some length."""
+        window = self._window(address, 1, _TYPE_NAME_LIMIT)
         if b"\0" not in window:
-            window = self._memory.read(kind.name, _TYPE_NAME_LIMIT)
+            window = self._memory.read(address, _TYPE_NAME_LIMIT)
         return window.partition(b"\0")[0].decode("utf-8", "replace")
 
     def sequence(self, address: int) -> list[int]:

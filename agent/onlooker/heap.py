@@ -1,0 +1,164 @@
+"""A picture of a process's memory: frozen, walked, and told as a profile."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from typing import Final, Literal
+
+from onlooker.errors import NotReady
+from onlooker.frozen import Freeze, Frozen, frozen
+from onlooker.observe import heap_sites
+from onlooker.observe.heap import Heap, HeapPools, HeapTotals, HeapType
+from onlooker.observe.heap_sites import By
+from onlooker.observe.memory_rows import MemoryRow, memory_rows, read_resident
+from onlooker.observe.owners import Owners
+from onlooker.observe.traced import read_traced
+from onlooker.profile.heap import HeapSite
+from onlooker.runtime.locate import Runtime
+
+Source = Literal["auto", "objects", "tracemalloc"]
+SOURCES: Final[tuple[Source, ...]] = ("auto", "objects", "tracemalloc")
+
+_ATTEMPTS: Final = 5
+_ATTEMPT_AFTER_S: Final = 0.05
+
+RATE: Final = 1
+"""Bytes for each of which something was sampled: every object and every trace counts."""
+
+
+@dataclass(frozen=True)
+class MemoryPicture:
+    """What was found: of the objects ``types``, ``totals`` and ``rows``, which tracemalloc lacks.
+
+    ``pause_ns`` is how long the target stood still. ``rows`` sum up to its resident memory.
+    """
+
+    sites: Sequence[HeapSite]
+    comments: tuple[str, ...]
+    source: Source
+    time_ns: int
+    pause_ns: int
+    freeze: Freeze
+    types: Sequence[HeapType] = ()
+    totals: HeapTotals | None = None
+    rows: Sequence[MemoryRow] = ()
+
+
+Progress = Callable[[str, int], None]
+"""Is told what is being done, and how many objects were met."""
+
+
+def take_picture(
+    runtime: Runtime,
+    *,
+    source: Source = "auto",
+    by: By = "path",
+    freeze: Freeze = "snapshot",
+    progress: Progress = lambda what, count: None,
+) -> MemoryPicture:
+    """Freeze the process and look at its memory.
+
+    ``source`` is ``objects``: who holds them; ``tracemalloc``: where they were allocated, if the
+    process traces that; ``auto``: objects. ``by`` says what stacks of objects are.
+
+    Raises what ``frozen`` does, NotTracing, NotReady if the process never stops collecting garbage,
+    and MemoryFault if ``freeze`` is ``none`` and the memory moves too much.
+    """
+    time_ns = time.time_ns()
+    if source == "tracemalloc":
+        return _traced(runtime, freeze, time_ns, progress)
+    for attempt in range(_ATTEMPTS):
+        if attempt:
+            time.sleep(_ATTEMPT_AFTER_S * attempt)
+        try:
+            return _objects(runtime, by, freeze, time_ns, progress)
+        except NotReady:
+            if attempt == _ATTEMPTS - 1:
+                raise
+    raise AssertionError  # the loop has returned or raised
+
+
+@contextmanager
+def still(runtime: Runtime, freeze: Freeze) -> Iterator[tuple[Frozen, Runtime]]:
+    """Freeze a process. The second is its runtime as of then, with the frozen memory."""
+    with frozen(runtime.pid, freeze) as picture:
+        yield picture, replace(runtime, memory=picture.memory)
+
+
+def _objects(
+    runtime: Runtime, by: By, freeze: Freeze, time_ns: int, progress: Progress
+) -> MemoryPicture:
+    progress("freezing", 0)
+    with still(runtime, freeze) as (picture, runtime_then):
+        with Heap(
+            runtime_then,
+            picture.pid,
+            graph=by == "path",
+            progress=lambda count: progress("walking", count),
+        ) as heap:
+            pools = heap.pools()
+            picture.release()
+            images = [(start, end) for start, end, in_image in heap.ranges if in_image]
+            rows = _rows(runtime.pid, images, heap.totals, pools)
+            progress("finding owners", heap.totals.objects)
+            sites = _sites(heap, by)
+            totals = heap.totals
+            types = heap.types
+        pause_ns = picture.pause_ns
+        comments = (*_freezing(picture), *_about_objects(by, totals))
+        how = picture.how
+    return MemoryPicture(sites, comments, "objects", time_ns, pause_ns, how, types, totals, rows)
+
+
+def _sites(heap: Heap, by: By) -> list[HeapSite]:
+    if by == "path":
+        with Owners(heap.graph) as owners:
+            return list(heap_sites.by_path(heap, owners))
+    return list(heap_sites.by_type(heap) if by == "type" else heap_sites.by_module(heap))
+
+
+def _rows(
+    pid: int, images: Sequence[tuple[int, int]], totals: HeapTotals, pools: HeapPools
+) -> list[MemoryRow]:
+    try:
+        return memory_rows(read_resident(pid, images), totals, pools)
+    except OSError:
+        return []  # it has just ended
+
+
+def _traced(runtime: Runtime, freeze: Freeze, time_ns: int, progress: Progress) -> MemoryPicture:
+    progress("freezing", 0)
+    with still(runtime, freeze) as (picture, runtime_then):
+        progress("reading", 0)
+        found = read_traced(runtime_then, runtime_then.memory)
+        picture.release()
+        comments = (*_freezing(picture), *found.comments)
+        return MemoryPicture(
+            found.sites, comments, "tracemalloc", time_ns, picture.pause_ns, picture.how
+        )
+
+
+def _freezing(picture: Frozen) -> Iterator[str]:
+    what = {
+        "snapshot": "a snapshot, for which",
+        "stop": "a stop, for which",
+        "none": "the living process:",
+    }[picture.how]
+    yield f"freeze: {what} the target stood still for {picture.pause_ns / 1e6:.1f} ms"
+    for note in picture.notes:
+        yield f"freeze: {note}"
+
+
+def _about_objects(by: By, totals: HeapTotals) -> Iterator[str]:
+    yield (
+        f"source: objects, by {by}: {totals.objects} objects with {totals.bytes} bytes, as large as"
+        " their blocks of memory are"
+    )
+    yield "alloc_objects and alloc_space are of what is in use: what is gone has left no trace"
+    if totals.unsized_bytes:
+        yield f"{totals.unsized_bytes} bytes are in blocks of another allocator: as asked for"
+    if totals.broken:
+        yield f"{totals.broken} objects contradict themselves; what they hold is not counted"

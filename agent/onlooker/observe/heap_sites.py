@@ -1,0 +1,128 @@
+"""A heap's objects as sites of memory: by what holds them, by their types, by those's modules."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Final, Literal
+
+from onlooker.observe import heap as native
+from onlooker.observe.heap import Heap, HeapType
+from onlooker.observe.owners import (
+    LABEL_ROOT,
+    LABEL_SHARED,
+    LABEL_UNREACHABLE,
+    OwnerPath,
+    Owners,
+)
+from onlooker.profile.heap import HeapSite
+from onlooker.profile.model import Function, Location
+
+By = Literal["path", "type", "module"]
+
+_STEPS: Final = {
+    native.FIELD: "<field>",
+    native.ITEM: "[...]",
+    native.KEY: "{key}",
+    native.VALUE: "{...}",
+    native.LOCAL: "<local>",
+    native.TYPE: "<of type>",
+    native.GLOBALS: "<globals>",
+    LABEL_SHARED: "<shared>",
+    LABEL_UNREACHABLE: "<unreachable>",
+}
+
+
+def by_type(heap: Heap) -> Iterator[HeapSite]:
+    """Yield a site for each type, whose stack is the type alone."""
+    for kind in heap.types:
+        yield _site((_location(kind.qualified),), kind.objects, kind.size, kind)
+        held = _location(kind.qualified), _location("<native code>")
+        yield _site(held, kind.held_objects, kind.held_size, kind)
+
+
+def by_module(heap: Heap) -> Iterator[HeapSite]:
+    """Yield a site for each type, whose stack is the module that defines it."""
+    for kind in heap.types:
+        module = _location(kind.module or "<no module>")
+        yield _site((module,), kind.objects + kind.held_objects, kind.size + kind.held_size, kind)
+
+
+def by_path(heap: Heap, owners: Owners) -> Iterator[HeapSite]:
+    """Yield a site for each path of owners: its stack is the type, and what holds it up to a root.
+
+    A step is how the owner holds the object and what type that is of: ``.cache: dict`` for an
+    attribute, ``cache: dict`` for a module's variable, ``[...]: Session`` for an item. What several
+    things of an owner hold in common is its ``<shared>``.
+    """
+    paths = Paths(heap, owners)
+    for index, path in enumerate(paths.all):
+        if path.objects:
+            kind = heap.types[path.type]
+            stack = _location(kind.qualified), *paths.stack(index)
+            yield _site(stack, path.objects, path.size, kind)
+
+
+class Paths:
+    """The owner paths of a heap, as people read them."""
+
+    def __init__(self, heap: Heap, owners: Owners) -> None:
+        self.all: list[OwnerPath] = owners.paths()
+        self._heap = heap
+        self._locations: dict[str, Location] = {}
+        self._members: dict[int, dict[int, str]] = {}
+
+    def stack(self, index: int) -> tuple[Location, ...]:
+        """The steps to a path's objects, the last first."""
+        found: list[Location] = []
+        while index:
+            path = self.all[index]
+            for text in reversed(self._texts(path)):
+                location = self._locations.get(text)
+                if location is None:
+                    location = self._locations[text] = _location(text)
+                found.append(location)
+            index = path.parent
+        return tuple(found)
+
+    def _texts(self, path: OwnerPath) -> tuple[str, ...]:
+        """A step's frames, outermost first: none for a part of its owner."""
+        label, kind = path.label, self._heap.types[path.type].qualified
+        if label == native.PART:
+            return ()
+        if label in _STEPS:
+            return (f"{_STEPS[label]}: {kind}",)
+        if label >= native.AT:
+            return (f"{self._field(path, label - native.AT)}: {kind}",)
+        if label >= native.ROOTS:
+            *outer, last = self._heap.roots[label - native.ROOTS]
+            # Of a module it is plain what it is.
+            return (*outer, last if kind == "module" else f"{last}: {kind}")
+        return (f"{self._named(path, self._heap.name(label))}: {kind}",)
+
+    def _named(self, path: OwnerPath, name: str) -> str:
+        holder = self.all[path.parent]
+        if holder.label == native.PART:
+            owner = self.all[holder.parent]
+            is_module = self._heap.types[owner.type].name == "module"
+            return name if is_module else f".{name}"
+        is_dict = self._heap.types[holder.type].name == "dict"
+        return f"[{name!r}]" if is_dict else f".{name}"
+
+    def _field(self, path: OwnerPath, offset: int) -> str:
+        holder = self.all[path.parent]
+        if holder.label == LABEL_ROOT:
+            return _STEPS[native.FIELD]
+        members = self._members.get(holder.type)
+        if members is None:
+            members = self._members[holder.type] = self._heap.members(holder.type)
+        name = members.get(offset)
+        return f".{name}" if name else _STEPS[native.FIELD]
+
+
+def _site(stack: tuple[Location, ...], objects: int, size: int, kind: HeapType) -> HeapSite:
+    # What was allocated and is gone again nobody knows: what is in use was allocated.
+    return HeapSite(stack, objects, size, objects, size, (("type", kind.qualified),))
+
+
+def _location(name: str) -> Location:
+    return Location(Function(name, name, "", 0), 0)

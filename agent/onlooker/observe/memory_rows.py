@@ -1,0 +1,90 @@
+"""What the resident memory of a process is made of."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Final, NamedTuple
+
+from onlooker.observe.heap import HeapPools, HeapTotals
+from onlooker.runtime.maps import Region, parse_region
+
+_KIB: Final = 1024
+_LINES_LIMIT: Final = 1 << 22
+
+
+class MemoryRow(NamedTuple):
+    """A part of the memory of a process, in bytes."""
+
+    what: str
+    size: int
+
+
+class Resident(NamedTuple):
+    """Resident memory by what the kernel knows of it, in bytes: it is what smaps calls Rss."""
+
+    total: int
+    images: int
+    files: int
+    stacks: int
+
+
+def read_resident(pid: int, images: Sequence[tuple[int, int]]) -> Resident:
+    """Read /proc/PID/smaps. ``images`` is where programs and libraries are mapped.
+
+    Raises OSError.
+    """
+    pointers = _stack_pointers(pid)
+    total = of_images = files = stacks = 0
+    for region, size in _mappings(pid):
+        total += size
+        if any(start <= region.start < end for start, end in images):
+            of_images += size
+        elif region.path == "[stack]" or any(region.start <= sp < region.end for sp in pointers):
+            stacks += size
+        elif region.inode or region.permissions[3] == "s":
+            files += size
+    return Resident(total, of_images, files, stacks)
+
+
+def memory_rows(resident: Resident, totals: HeapTotals, pools: HeapPools) -> list[MemoryRow]:
+    """Return rows whose sum is the resident memory."""
+    rows = [
+        MemoryRow("Python objects", totals.bytes),
+        MemoryRow(
+            "pymalloc: blocks that are no object's",
+            max(0, pools.used_bytes - totals.pymalloc_bytes),
+        ),
+        MemoryRow("pymalloc: free blocks and pools", pools.bytes - pools.used_bytes),
+        MemoryRow("program and libraries", resident.images),
+        MemoryRow("mapped files and shared memory", resident.files),
+        MemoryRow("stacks", resident.stacks),
+    ]
+    # Native libraries' own, what malloc has and hasn't given back, tables of the interpreter. Less
+    # than nothing if memory that objects hold is swapped out, or was never touched.
+    rows.append(MemoryRow("native memory", resident.total - sum(row.size for row in rows)))
+    return rows
+
+
+def _mappings(pid: int) -> Iterator[tuple[Region, int]]:
+    region: Region | None = None
+    with open(f"/proc/{pid}/smaps", encoding="utf-8", errors="surrogateescape") as file:
+        for number, line in enumerate(file):
+            if number > _LINES_LIMIT:
+                return
+            key = line.split(None, 1)[0]
+            if not key.endswith(":"):
+                region = parse_region(line)
+            elif key == "Rss:" and region:
+                yield region, int(line.split()[1]) * _KIB
+
+
+def _stack_pointers(pid: int) -> list[int]:
+    """Those of threads that sleep in the kernel: /proc/PID/task/TID/syscall ends with SP and PC."""
+    found = []
+    with suppress(OSError):
+        for task in Path(f"/proc/{pid}/task").iterdir():
+            with suppress(OSError, ValueError, IndexError):
+                found.append(int((task / "syscall").read_text().split()[-2], 16))
+    return found
