@@ -238,3 +238,22 @@ uint64_t heap_address_of(const heap *heap, uint32_t node)
                ? space_address(&heap->space, ((const uint32_t *)heap->units.items)[node])
                : 0;
 }
+
+uint64_t heap_referrers(const heap *heap, uint32_t node, uint32_t *nodes, uint32_t *labels,
+                        uint32_t most)
+{
+    const uint32_t *first = heap->first_edge.items;
+    const uint32_t *targets = heap->targets.items, *held = heap->labels.items;
+    uint64_t count = 0;
+    for (uint32_t from = 1; from < heap->units.count; from++)
+        for (uint32_t edge = first[from]; edge < first[from + 1]; edge++) {
+            if (targets[edge] != node)
+                continue;
+            if (count < most) {
+                nodes[count] = from;
+                labels[count] = held[edge];
+            }
+            count++;
+        }
+    return count;
+}

@@ -133,6 +133,11 @@ int heap_make_graph(heap *heap, graph *out);
 uint32_t heap_node_at(heap *heap, uint64_t address);
 uint64_t heap_address_of(const heap *heap, uint32_t node);
 
+/* After heap_make_graph: how many references lead to a node; of the first MOST of them, from which
+ * nodes and by which labels. */
+uint64_t heap_referrers(const heap *heap, uint32_t node, uint32_t *nodes, uint32_t *labels,
+                        uint32_t most);
+
 /* The names that labels are: so many bytes, KIND (1, 2 or 4) of them a character, as CPython stores
  * them. */
 uint32_t heap_name_count(const heap *heap);

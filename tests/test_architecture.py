@@ -25,6 +25,9 @@ _ALL_BELOW = {
     "tracebacks",
     "recording",
     "target",
+    "memory",
+    "heap",
+    "holders",
 }
 
 #: What each part of the package may import of the others; "" is the package itself.
@@ -35,7 +38,9 @@ MAY_IMPORT = {
     "memory": {"errors", "permission"},
     "room": set[str](),
     "runtime": {"errors", "permission", "memory"},
-    "heap": {"errors", "frozen", "observe", "profile", "runtime"},
+    "traces": {"errors", "frozen", "memory", "runtime"},
+    "heap": {"errors", "frozen", "memory", "traces", "observe", "profile", "runtime"},
+    "holders": {"errors", "heap", "memory", "observe", "runtime"},
     "frozen": {"errors", "permission", "memory", "room", "runtime", "_native"},
     "profile": set[str](),
     "outputs": {"version", "errors", "profile"},

@@ -10,7 +10,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any, Final, Literal, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from onlooker._native import ffi, lib
 from onlooker.errors import (
@@ -20,13 +20,11 @@ from onlooker.errors import (
     TargetGone,
     UsageError,
 )
-from onlooker.memory import ProcessMemory
+from onlooker.memory import Freeze, ProcessMemory
 from onlooker.permission import not_permitted
 from onlooker.room import room_bytes
 from onlooker.runtime.identity import identify, read_status
 from onlooker.runtime.maps import read_maps
-
-Freeze = Literal["snapshot", "stop", "none"]
 
 STOP_LIMIT_S: Final = 1.0
 """How long the threads of the target may take to stop, while those that have stopped wait."""

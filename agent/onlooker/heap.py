@@ -6,21 +6,19 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from typing import Final, Literal
+from typing import Final
 
 from onlooker.errors import NotReady
-from onlooker.frozen import Freeze, Frozen, frozen
+from onlooker.frozen import Frozen, frozen
+from onlooker.memory import Freeze
 from onlooker.observe import heap_sites
 from onlooker.observe.heap import Heap, HeapPools, HeapTotals, HeapType
-from onlooker.observe.heap_sites import By
 from onlooker.observe.memory_rows import MemoryRow, memory_rows, read_resident
 from onlooker.observe.owners import Owners
-from onlooker.observe.traced import read_traced
-from onlooker.profile.heap import HeapSite
+from onlooker.observe.traced import traced_comments, traced_sites
+from onlooker.profile.heap import HeapBy, HeapSite, Source
 from onlooker.runtime.locate import Runtime
-
-Source = Literal["auto", "objects", "tracemalloc"]
-SOURCES: Final[tuple[Source, ...]] = ("auto", "objects", "tracemalloc")
+from onlooker.traces import read_traces
 
 _ATTEMPTS: Final = 5
 _ATTEMPT_AFTER_S: Final = 0.05
@@ -55,7 +53,7 @@ def take_picture(
     runtime: Runtime,
     *,
     source: Source = "auto",
-    by: By = "path",
+    by: HeapBy = "path",
     freeze: Freeze = "snapshot",
     progress: Progress = lambda what, count: None,
 ) -> MemoryPicture:
@@ -89,7 +87,7 @@ def still(runtime: Runtime, freeze: Freeze) -> Iterator[tuple[Frozen, Runtime]]:
 
 
 def _objects(
-    runtime: Runtime, by: By, freeze: Freeze, time_ns: int, progress: Progress
+    runtime: Runtime, by: HeapBy, freeze: Freeze, time_ns: int, progress: Progress
 ) -> MemoryPicture:
     progress("freezing", 0)
     with still(runtime, freeze) as (picture, runtime_then):
@@ -113,7 +111,7 @@ def _objects(
     return MemoryPicture(sites, comments, "objects", time_ns, pause_ns, how, types, totals, rows)
 
 
-def _sites(heap: Heap, by: By) -> list[HeapSite]:
+def _sites(heap: Heap, by: HeapBy) -> list[HeapSite]:
     if by == "path":
         with Owners(heap.graph) as owners:
             return list(heap_sites.by_path(heap, owners))
@@ -130,15 +128,11 @@ def _rows(
 
 
 def _traced(runtime: Runtime, freeze: Freeze, time_ns: int, progress: Progress) -> MemoryPicture:
-    progress("freezing", 0)
-    with still(runtime, freeze) as (picture, runtime_then):
-        progress("reading", 0)
-        found = read_traced(runtime_then, runtime_then.memory)
-        picture.release()
-        comments = (*_freezing(picture), *found.comments)
-        return MemoryPicture(
-            found.sites, comments, "tracemalloc", time_ns, picture.pause_ns, picture.how
-        )
+    progress("reading traces", 0)
+    traced, picture = read_traces(runtime, freeze)
+    comments = (*_freezing(picture), *traced_comments(traced))
+    sites = traced_sites(runtime, traced)
+    return MemoryPicture(sites, comments, "tracemalloc", time_ns, picture.pause_ns, picture.how)
 
 
 def _freezing(picture: Frozen) -> Iterator[str]:
@@ -152,7 +146,7 @@ def _freezing(picture: Frozen) -> Iterator[str]:
         yield f"freeze: {note}"
 
 
-def _about_objects(by: By, totals: HeapTotals) -> Iterator[str]:
+def _about_objects(by: HeapBy, totals: HeapTotals) -> Iterator[str]:
     yield (
         f"source: objects, by {by}: {totals.objects} objects with {totals.bytes} bytes, as large as"
         " their blocks of memory are"

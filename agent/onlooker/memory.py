@@ -7,7 +7,7 @@ import struct
 from collections.abc import Sequence
 from functools import cache
 from itertools import chain
-from typing import Protocol
+from typing import Final, Literal, Protocol
 
 from onlooker.errors import MemoryFault, NoSuchProcess, TargetGone
 from onlooker.permission import absent, not_permitted
@@ -20,6 +20,11 @@ _PIECES_LIMIT = 1024
 
 _ADDRESS_LIMIT = 1 << 63
 """User space ends far below; pread takes a signed offset."""
+
+
+Freeze = Literal["snapshot", "stop", "none"]
+FREEZES: Final[tuple[Freeze, ...]] = ("snapshot", "stop", "none")
+"""Whether a process stands still while it is read: see frozen.py."""
 
 
 class Memory(Protocol):

@@ -29,9 +29,9 @@ from onlooker.runtime.version import version_text
 from onlooker.version import VERSION
 
 if TYPE_CHECKING:
-    from onlooker.frozen import Freeze
-    from onlooker.heap import MemoryPicture, Source
-    from onlooker.observe.heap_sites import By
+    from onlooker.heap import MemoryPicture
+    from onlooker.memory import Freeze
+    from onlooker.profile.heap import HeapBy, Source
     from onlooker.profiles import CustomProfile, NamedProfile, Profiles
     from onlooker.watch import Watch
 
@@ -318,11 +318,13 @@ class Target:
         kind: str = "heap",
         *,
         source: Source = "auto",
-        by: By = "path",
+        by: HeapBy = "path",
         freeze: Freeze = "snapshot",
         all_frames: bool = False,
     ) -> Profile:
-        """What holds memory; ``kind`` may be ``allocs`` as well. See ``take_picture``."""
+        """What holds memory; ``kind`` may be ``allocs`` as well. Raises as ``picture``."""
+        if kind not in KINDS or not KINDS[kind].heap:
+            raise UsageError(f"{kind!r} is no profile of memory", "heap and allocs are.")
         return self.picture_profile(
             self.picture(source=source, by=by, freeze=freeze), kind, all_frames=all_frames
         )
@@ -331,7 +333,7 @@ class Target:
         self,
         *,
         source: Source = "auto",
-        by: By = "path",
+        by: HeapBy = "path",
         freeze: Freeze = "snapshot",
         progress: Callable[[str, int], None] = lambda what, count: None,
     ) -> MemoryPicture:

@@ -8,11 +8,12 @@ import sys
 from collections.abc import Callable, Sequence
 from typing import Any, Final, NoReturn
 
-from onlooker import outputs
-from onlooker.cli import quantities, terminal
+from onlooker.cli import memory_options, quantities, terminal
 from onlooker.errors import UsageError
+from onlooker.memory import Freeze
 from onlooker.observe.recorder import PAUSES, Pause
-from onlooker.profile.difference import BY, By
+from onlooker.profile.difference import By
+from onlooker.profile.heap import HeapBy, Source
 from onlooker.profile.kinds import KINDS
 from onlooker.server.settings import (
     DEFAULT_BACKGROUND_HZ,
@@ -43,6 +44,10 @@ _EXAMPLES: Final = {
   onlooker serve --pid 1234
   onlooker serve --name gunicorn --listen 10.0.0.7:6061 --token-file /etc/onlooker.token
   go tool pprof http://127.0.0.1:6061/debug/pprof/profile?seconds=5""",
+    "heap": """\
+  onlooker heap --pid 1234
+  onlooker heap --name gunicorn --dir /var/lib/onlooker --keep 96 --max-age 14d
+  onlooker heap --pid 1234 --who 'shop.session.Session'""",
     "growth": """\
   onlooker growth /var/lib/onlooker
   onlooker growth /var/lib/onlooker --pid 1234 --since 6h --json""",
@@ -89,6 +94,16 @@ class Arguments(argparse.Namespace):
     by: By
     top: int
     directory: str
+    source: Source
+    heap_by: HeapBy
+    freeze: Freeze
+    heap_kind: str
+    snapshot_dir: str | None
+    keep: int | None
+    max_bytes: int | None
+    max_age: float | None
+    who: str | None
+    object: int | None
     since: float | None
 
 
@@ -170,14 +185,25 @@ def _parser() -> _Parser:
     add("serve", "serve profiles over HTTP, as Go's /debug/pprof/", _serving, _rate, _reading)
     list_ = add("list", "list the Python processes, and why some can't be looked into")
     list_.add_argument("--name", metavar="PATTERN", help="only those whose command line matches")
-    add("growth", "tell what grows across the snapshots in a directory", _growing, _compared)
-    add("diff", "tell what differs between two pprof files", _differing, _compared)
+    add("heap", "write what holds the memory of a process, as of now", _target, memory_options.heap)
+    add(
+        "growth",
+        "tell what grows across the snapshots in a directory",
+        memory_options.growing,
+        memory_options.compared,
+    )
+    add(
+        "diff",
+        "tell what differs between two pprof files",
+        memory_options.differing,
+        memory_options.compared,
+    )
     return parser
 
 
 def _target(parser: _Parser) -> None:
     which = parser.add_mutually_exclusive_group(required=True)
-    which.add_argument("-p", "--pid", type=_pid, metavar="N", help="the process")
+    which.add_argument("-p", "--pid", type=quantities.pid, metavar="N", help="the process")
     which.add_argument(
         "-n",
         "--name",
@@ -207,7 +233,7 @@ def _serving(parser: _Parser) -> None:
     option(
         *("-p", "--pid"),
         dest="pids",
-        type=_pid,
+        type=quantities.pid,
         action="append",
         default=[],
         metavar="N",
@@ -240,7 +266,7 @@ def _serving(parser: _Parser) -> None:
     )
     option(
         "--background-rate",
-        type=_between("background rate", float, 0, MAX_RATE_HZ),
+        type=quantities.between("background rate", float, 0, MAX_RATE_HZ),
         default=DEFAULT_BACKGROUND_HZ,
         metavar="HZ",
         help="samples of each thread a second for block and mutex, which are about the time since"
@@ -249,14 +275,14 @@ def _serving(parser: _Parser) -> None:
     )
     option(
         "--max-profiles",
-        type=_between("number of profiles", int, 1, 1000),
+        type=quantities.between("number of profiles", int, 1, 1000),
         default=DEFAULT_MAX_PROFILES,
         metavar="N",
         help=f"profiles made at once, at most (default {DEFAULT_MAX_PROFILES})",
     )
     option(
         "--max-seconds",
-        type=_between("number of seconds", int, 1, 86400),
+        type=quantities.between("number of seconds", int, 1, 86400),
         default=DEFAULT_MAX_SECONDS,
         metavar="S",
         help=f"how long a client's profile may take, at most (default {DEFAULT_MAX_SECONDS})",
@@ -267,7 +293,7 @@ def _rate(parser: _Parser) -> None:
     parser.add_argument(
         "-r",
         "--rate",
-        type=_between("rate", float, MIN_RATE_HZ, MAX_RATE_HZ),
+        type=quantities.between("rate", float, MIN_RATE_HZ, MAX_RATE_HZ),
         default=DEFAULT_RATE_HZ,
         metavar="HZ",
         help=f"samples of each thread a second (default {DEFAULT_RATE_HZ:g});"
@@ -285,16 +311,7 @@ def _recording(parser: _Parser) -> None:
         metavar="KIND[,KIND]",
         help=f"what to profile (default cpu; {kinds}); several kinds make a file each",
     )
-    parser.add_argument(
-        "-o",
-        "--output",
-        metavar="FILE",
-        help="where to write, - for standard output (default: a name made of program, pid, time"
-        " and kind, in the working folder); with several kinds each name gets its kind",
-    )
-    parser.add_argument(
-        "--format", choices=outputs.names(), default="pprof", help="the format (default pprof)"
-    )
+    memory_options.output(parser, "; with several kinds each name gets its kind")
     _reading(parser)
 
 
@@ -308,7 +325,7 @@ def _reading(parser: _Parser) -> None:
     )
     parser.add_argument(
         "--depth",
-        type=_between("depth", int, 1, MAX_DEPTH),
+        type=quantities.between("depth", int, 1, MAX_DEPTH),
         default=DEFAULT_DEPTH,
         metavar="N",
         help=f"frames kept of a stack, from the innermost (default {DEFAULT_DEPTH})",
@@ -320,59 +337,11 @@ def _reading(parser: _Parser) -> None:
     )
 
 
-def _growing(parser: _Parser) -> None:
-    option = parser.add_argument
-    option(
-        "directory",
-        metavar="DIR",
-        help="where `onlooker heap --dir` puts its snapshots; those that can't be read are left"
-        " out, which is said, and is an error only if none is left",
-    )
-    option("-p", "--pid", type=_pid, metavar="N", help="only this process, the last with this id")
-    option(
-        "--since",
-        type=quantities.duration,
-        metavar="TIME",
-        help="only the last 90m, 6h or 14d before the newest snapshot",
-    )
-
-
-def _differing(parser: _Parser) -> None:
-    option = parser.add_argument
-    option("before", metavar="BEFORE", help="a pprof file, Onlooker's or another tool's")
-    option("after", metavar="AFTER", help="a later one of the same kind")
-    option(
-        "--by",
-        choices=BY,
-        default="stack",
-        help="what to compare: stack (the default; in a heap profile, the path of owners), type"
-        " (what is at its end), function (with all that it calls or owns)",
-    )
-
-
-def _compared(parser: _Parser) -> None:
-    option = parser.add_argument
-    option(
-        "--top",
-        type=_between("number of rows", int, 1, 1_000_000),
-        default=10,
-        metavar="N",
-        help="rows of a table, at most (default 10)",
-    )
-    option("-o", "--output", metavar="FILE", help="write the difference as a pprof file, too")
-
-
 def _common(parser: _Parser) -> None:
     parser.add_argument("--json", action="store_true", help="print what there is to say as JSON")
     loudness = parser.add_mutually_exclusive_group()
     loudness.add_argument("-q", "--quiet", action="store_true", help="say nothing but errors")
     loudness.add_argument("-v", "--verbose", action="store_true", help="say more")
-
-
-def _pid(text: str) -> int:
-    if not (text.isascii() and text.isdecimal()):
-        raise argparse.ArgumentTypeError(f"{text!r} is not a process id; --name takes names")
-    return int(text)
 
 
 def _positive(text: str) -> float:
@@ -383,21 +352,6 @@ def _positive(text: str) -> float:
     if not 0 < value < 1e9:
         raise argparse.ArgumentTypeError(f"{text!r} is not a number of seconds")
     return value
-
-
-def _between(
-    name: str, kind: Callable[[str], float], least: float, most: float
-) -> Callable[[str], float]:
-    def convert(text: str) -> float:
-        try:
-            value = kind(text)
-        except ValueError:
-            value = math.nan
-        if not least <= value <= most:
-            raise argparse.ArgumentTypeError(f"{text!r} is no {name} from {least:g} to {most:g}")
-        return value
-
-    return convert
 
 
 def _kinds(text: str) -> tuple[str, ...]:

@@ -1,9 +1,11 @@
-"""Sizes and durations as people write them on a command line: 2G, 14d, 1.5h."""
+"""Numbers, sizes and durations as people write them on a command line: 2G, 14d, 1.5h."""
 
 from __future__ import annotations
 
 import argparse
+import math
 import re
+from collections.abc import Callable
 from typing import Final
 
 _SIZES: Final = {"": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30, "t": 1 << 40}
@@ -27,3 +29,27 @@ def duration(text: str) -> float:
     if not 0 < seconds < 1e10:
         raise argparse.ArgumentTypeError(f"{text!r} is no duration such as 90s, 6h or 14d")
     return seconds
+
+
+def between(
+    name: str, kind: Callable[[str], float], least: float, most: float
+) -> Callable[[str], float]:
+    """Return what reads a number of these bounds."""
+
+    def convert(text: str) -> float:
+        try:
+            value = kind(text)
+        except ValueError:
+            value = math.nan
+        if not least <= value <= most:
+            raise argparse.ArgumentTypeError(f"{text!r} is no {name} from {least:g} to {most:g}")
+        return value
+
+    return convert
+
+
+def pid(text: str) -> int:
+    """Return a process id."""
+    if not (text.isascii() and text.isdecimal()):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a process id; --name takes names")
+    return int(text)

@@ -21,6 +21,8 @@ _CACHE_SHARE: Final = 8  # of the memory that may hold objects
 _ASK_EVERY_S: Final = 0.1
 _ENCODINGS: Final = {1: "latin-1", 2: "utf-16-le", 4: "utf-32-le"}
 
+_BORROWED: Final[int] = lib.ONLOOKER_EDGE_BORROWED
+
 ROOTS: Final[int] = lib.ONLOOKER_HELD_ROOTS
 NAMES: Final[int] = lib.ONLOOKER_HELD_NAMES
 AT: Final[int] = lib.ONLOOKER_HELD_AT
@@ -153,6 +155,37 @@ class Heap:
     def members(self, type_index: int) -> dict[int, str]:
         """The names of a type's fields, ``__slots__``, by their places. For a heap with a graph."""
         return self._members[type_index]
+
+    def type_of(self, node: int) -> HeapType:
+        """The type of a node's object. For a heap with a graph."""
+        return self.types[int(self.graph.types[self._checked(node)])]
+
+    def size_of(self, node: int) -> int:
+        """Bytes of a node's object and what it holds. For a heap with a graph."""
+        size = int(self.graph.bytes[self._checked(node)])
+        if size & lib.ONLOOKER_BYTES_LARGE:
+            return int(self.graph.large_bytes[size & ~lib.ONLOOKER_BYTES_LARGE])
+        return size
+
+    def references(self, node: int, most: int) -> list[tuple[int, int]]:
+        """The first nodes that one refers to, each with the label."""
+        first = self.graph.first_edge[self._checked(node)]
+        end = min(self.graph.first_edge[node + 1], first + most)
+        return [
+            (self.graph.targets[edge], self.graph.labels[edge] & ~_BORROWED)
+            for edge in range(first, end)
+        ]
+
+    def referrers(self, node: int, most: int) -> tuple[int, list[tuple[int, int]]]:
+        """How many references lead to a node, and from where the first ones, with their labels."""
+        nodes, labels = ffi.new("uint32_t[]", most), ffi.new("uint32_t[]", most)
+        count = lib.heap_referrers(self._heap, self._checked(node), nodes, labels, most)
+        return count, [(nodes[i], labels[i] & ~_BORROWED) for i in range(min(count, most))]
+
+    def _checked(self, node: int) -> int:
+        if not 0 <= node < self.graph.nodes:
+            raise IndexError(f"the graph has no node {node}")
+        return node
 
     def node_at(self, address: int) -> int:
         """The node of the object at an address, 0 for none. For a heap with a graph."""

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Final, Literal
+from typing import Final
 
 from onlooker.observe import heap as native
 from onlooker.observe.heap import Heap, HeapType
 from onlooker.observe.owners import (
-    LABEL_ROOT,
     LABEL_SHARED,
     LABEL_UNREACHABLE,
     OwnerPath,
@@ -16,8 +15,6 @@ from onlooker.observe.owners import (
 )
 from onlooker.profile.heap import HeapSite
 from onlooker.profile.model import Function, Location
-
-By = Literal["path", "type", "module"]
 
 _STEPS: Final = {
     native.FIELD: "<field>",
@@ -69,7 +66,6 @@ class Paths:
         self.all: list[OwnerPath] = owners.paths()
         self._heap = heap
         self._locations: dict[str, Location] = {}
-        self._members: dict[int, dict[int, str]] = {}
 
     def stack(self, index: int) -> tuple[Location, ...]:
         """The steps to a path's objects, the last first."""
@@ -86,37 +82,34 @@ class Paths:
 
     def _texts(self, path: OwnerPath) -> tuple[str, ...]:
         """A step's frames, outermost first: none for a part of its owner."""
-        label, kind = path.label, self._heap.types[path.type].qualified
+        label, kind = path.label, self._heap.types[path.type]
         if label == native.PART:
             return ()
-        if label in _STEPS:
-            return (f"{_STEPS[label]}: {kind}",)
-        if label >= native.AT:
-            return (f"{self._field(path, label - native.AT)}: {kind}",)
-        if label >= native.ROOTS:
+        if native.ROOTS <= label < native.AT:
             *outer, last = self._heap.roots[label - native.ROOTS]
             # Of a module it is plain what it is.
-            return (*outer, last if kind == "module" else f"{last}: {kind}")
-        return (f"{self._named(path, self._heap.name(label))}: {kind}",)
-
-    def _named(self, path: OwnerPath, name: str) -> str:
+            return (*outer, last if kind.name == "module" else f"{last}: {kind.qualified}")
         holder = self.all[path.parent]
-        if holder.label == native.PART:
-            owner = self.all[holder.parent]
-            is_module = self._heap.types[owner.type].name == "module"
-            return name if is_module else f".{name}"
-        is_dict = self._heap.types[holder.type].name == "dict"
-        return f"[{name!r}]" if is_dict else f".{name}"
+        owner = self.all[holder.parent] if holder.label == native.PART else holder
+        return (f"{how_held(self._heap, label, holder.type, owner.type)}: {kind.qualified}",)
 
-    def _field(self, path: OwnerPath, offset: int) -> str:
-        holder = self.all[path.parent]
-        if holder.label == LABEL_ROOT:
-            return _STEPS[native.FIELD]
-        members = self._members.get(holder.type)
-        if members is None:
-            members = self._members[holder.type] = self._heap.members(holder.type)
-        name = members.get(offset)
+
+def how_held(heap: Heap, label: int, holder: int, owner: int) -> str:
+    """How an object of the type ``holder`` holds another, such as ``.cache`` or ``[...]``.
+
+    ``owner`` is the type of what the holder is a part of, the same as it if of nothing.
+    """
+    if label == native.PART:
+        return "__dict__"
+    if label in _STEPS:
+        return _STEPS[label]
+    if label >= native.AT:
+        name = heap.members(holder).get(label - native.AT)
         return f".{name}" if name else _STEPS[native.FIELD]
+    name = heap.name(label)
+    if heap.types[holder].name == "dict" and holder == owner:
+        return f"[{name!r}]"
+    return name if heap.types[owner].name == "module" else f".{name}"
 
 
 def _site(stack: tuple[Location, ...], objects: int, size: int, kind: HeapType) -> HeapSite:

@@ -5,11 +5,19 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 from math import expm1
-from typing import Final
+from typing import Final, Literal
 
 from onlooker.profile.bootstrap import without_glue
 from onlooker.profile.kinds import KINDS
 from onlooker.profile.model import Labels, Location, Mapping, Profile, Sample
+
+Source = Literal["auto", "objects", "tracemalloc"]
+SOURCES: Final[tuple[Source, ...]] = ("auto", "objects", "tracemalloc")
+"""Where a heap profile comes from."""
+
+HeapBy = Literal["path", "type", "module"]
+HEAP_BY: Final[tuple[HeapBy, ...]] = ("path", "type", "module")
+"""What the stacks of objects are: what holds them, their type alone, the module of that."""
 
 _SIZE: Final = "bytes"
 """The label that says how large one object is on average."""

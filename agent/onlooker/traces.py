@@ -1,15 +1,12 @@
-"""What a target has in memory, by the sources that know it."""
+"""Where the memory of a target was allocated, if it runs tracemalloc."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Final
 
 from onlooker.errors import MemoryFault, NotTracing
-from onlooker.frozen import Freeze, Frozen, frozen
-from onlooker.observe.memory_status import memory_status
-from onlooker.observe.traced import traced_comments, traced_sites
-from onlooker.profile.heap import HeapSite
+from onlooker.frozen import Frozen, frozen
+from onlooker.memory import Freeze
 from onlooker.runtime.locate import Runtime
 from onlooker.runtime.tracemalloc import TracedMemory, read_tracemalloc
 from onlooker.runtime.tracemalloc_state import is_tracing
@@ -25,19 +22,8 @@ _TRACEMALLOC: Final = (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Heap:
-    """Who holds memory. ``rate`` is how many bytes were allocated for each object that is in it, 1
-    for all; ``comments`` say where it is from, and what there is beside it.
-    """
-
-    sites: list[HeapSite]
-    rate: int
-    comments: tuple[str, ...]
-
-
-def traced_heap(runtime: Runtime, freeze: Freeze) -> Heap:
-    """Return what tracemalloc has traced in the target, by where it was allocated.
+def read_traces(runtime: Runtime, freeze: Freeze) -> tuple[TracedMemory, Frozen]:
+    """Return what tracemalloc has traced in the target, and how that stood still, which is over.
 
     Raises NotTracing, what ``frozen`` does, and MemoryFault if the traces can't be read: without
     freezing, if the target allocates faster than that.
@@ -55,19 +41,8 @@ def traced_heap(runtime: Runtime, freeze: Freeze) -> Heap:
                 continue
         if traced is None:
             break
-        return _heap(runtime, traced, held)
+        return traced, held
     raise _not_tracing(runtime)
-
-
-def _heap(runtime: Runtime, traced: TracedMemory, held: Frozen) -> Heap:
-    pause = f"the target stood still for {held.pause_ns / 1e6:.2f} ms"
-    how = {
-        "snapshot": f"read from a snapshot: {pause}",
-        "stop": f"read while {pause}",
-        "none": "read while the target ran",
-    }[held.how]
-    comments = *traced_comments(traced), how, *held.notes, *memory_status(runtime.pid)
-    return Heap(traced_sites(runtime, traced), 1, comments)
 
 
 def _not_tracing(runtime: Runtime) -> NotTracing:
