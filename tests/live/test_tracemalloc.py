@@ -11,7 +11,8 @@ from typing import Any
 import onlooker
 import pytest
 from onlooker.errors import MemoryFault, NotTracing, UsageError
-from onlooker.frozen import Freeze, frozen
+from onlooker.frozen import frozen
+from onlooker.memory import Freeze
 from onlooker.outputs import profile_pb2 as pb
 from onlooker.runtime.locate import locate
 from onlooker.runtime.tracemalloc import Frames, TracedMemory, read_tracemalloc
