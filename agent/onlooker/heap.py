@@ -18,6 +18,7 @@ from onlooker.observe.owners import Owners
 from onlooker.observe.traced import traced_comments, traced_sites
 from onlooker.profile.heap import HeapBy, HeapSite, Source
 from onlooker.runtime.locate import Runtime
+from onlooker.runtime.tracemalloc_state import is_tracing
 from onlooker.traces import read_traces
 
 _ATTEMPTS: Final = 5
@@ -31,11 +32,13 @@ RATE: Final = 1
 class MemoryPicture:
     """What was found: of the objects ``types``, ``totals`` and ``rows``, which tracemalloc lacks.
 
-    ``pause_ns`` is how long the target stood still. ``rows`` sum up to its resident memory.
+    ``notes`` are those of the comments that tell of what is not as asked for, or not as it should
+    be. ``pause_ns`` is how long the target stood still. ``rows`` sum up to its resident memory.
     """
 
     sites: Sequence[HeapSite]
     comments: tuple[str, ...]
+    notes: tuple[str, ...]
     source: Source
     time_ns: int
     pause_ns: int
@@ -60,12 +63,15 @@ def take_picture(
     """Freeze the process and look at its memory.
 
     ``source`` is ``objects``: who holds them; ``tracemalloc``: where they were allocated, if the
-    process traces that; ``auto``: objects. ``by`` says what stacks of objects are.
+    process traces that; ``auto``: tracemalloc if it does, else objects. ``by`` says what stacks of
+    objects are.
 
     Raises what ``frozen`` does, NotTracing, NotReady if the process never stops collecting garbage,
     and MemoryFault if ``freeze`` is ``none`` and the memory moves too much.
     """
     time_ns = time.time_ns()
+    if source == "auto" and is_tracing(runtime, runtime.memory):
+        source = "tracemalloc"
     if source == "tracemalloc":
         return _traced(runtime, freeze, time_ns, progress)
     for attempt in range(_ATTEMPTS):
@@ -90,25 +96,34 @@ def _objects(
     runtime: Runtime, by: HeapBy, freeze: Freeze, time_ns: int, progress: Progress
 ) -> MemoryPicture:
     progress("freezing", 0)
-    with still(runtime, freeze) as (picture, runtime_then):
-        with Heap(
-            runtime_then,
-            picture.pid,
-            graph=by == "path",
-            progress=lambda count: progress("walking", count),
-        ) as heap:
-            pools = heap.pools()
-            picture.release()
-            images = [(start, end) for start, end, in_image in heap.ranges if in_image]
-            rows = _rows(runtime.pid, images, heap.totals, pools)
-            progress("finding owners", heap.totals.objects)
-            sites = _sites(heap, by)
-            totals = heap.totals
-            types = heap.types
-        pause_ns = picture.pause_ns
-        comments = (*_freezing(picture), *_about_objects(by, totals))
-        how = picture.how
-    return MemoryPicture(sites, comments, "objects", time_ns, pause_ns, how, types, totals, rows)
+    with still(runtime, freeze) as (picture, runtime_then), Heap(
+        runtime_then,
+        picture.pid,
+        graph=by == "path",
+        progress=lambda count: progress("walking", count),
+    ) as heap:
+        pools = heap.pools()
+        picture.release()
+        images = [(start, end) for start, end, in_image in heap.ranges if in_image]
+        rows = _rows(runtime.pid, images, heap.totals, pools)
+        progress("finding owners", heap.totals.objects)
+        sites = _sites(heap, by)
+        totals = heap.totals
+        types = heap.types
+    notes = (*picture.notes, *_doubts(totals))
+    comments = (_how(picture), *_about_objects(by, totals), *notes)
+    return MemoryPicture(
+        sites,
+        comments,
+        notes,
+        "objects",
+        time_ns,
+        picture.pause_ns,
+        picture.how,
+        types,
+        totals,
+        rows,
+    )
 
 
 def _sites(heap: Heap, by: HeapBy) -> list[HeapSite]:
@@ -130,20 +145,20 @@ def _rows(
 def _traced(runtime: Runtime, freeze: Freeze, time_ns: int, progress: Progress) -> MemoryPicture:
     progress("reading traces", 0)
     traced, picture = read_traces(runtime, freeze)
-    comments = (*_freezing(picture), *traced_comments(traced))
+    comments = (_how(picture), *traced_comments(traced), *picture.notes)
     sites = traced_sites(runtime, traced)
-    return MemoryPicture(sites, comments, "tracemalloc", time_ns, picture.pause_ns, picture.how)
+    return MemoryPicture(
+        sites, comments, picture.notes, "tracemalloc", time_ns, picture.pause_ns, picture.how
+    )
 
 
-def _freezing(picture: Frozen) -> Iterator[str]:
-    what = {
-        "snapshot": "a snapshot, for which",
-        "stop": "a stop, for which",
-        "none": "the living process:",
+def _how(picture: Frozen) -> str:
+    pause = f"the target stood still for {picture.pause_ns / 1e6:.2f} ms"
+    return {
+        "snapshot": f"read from a snapshot: {pause}",
+        "stop": f"read while {pause}",
+        "none": "read while the target ran",
     }[picture.how]
-    yield f"freeze: {what} the target stood still for {picture.pause_ns / 1e6:.1f} ms"
-    for note in picture.notes:
-        yield f"freeze: {note}"
 
 
 def _about_objects(by: HeapBy, totals: HeapTotals) -> Iterator[str]:
@@ -152,7 +167,10 @@ def _about_objects(by: HeapBy, totals: HeapTotals) -> Iterator[str]:
         " their blocks of memory are"
     )
     yield "alloc_objects and alloc_space are of what is in use: what is gone has left no trace"
+
+
+def _doubts(totals: HeapTotals) -> Iterator[str]:
     if totals.unsized_bytes:
-        yield f"{totals.unsized_bytes} bytes are in blocks of another allocator: as asked for"
+        yield f"{totals.unsized_bytes} bytes are counted as asked for: their blocks don't tell"
     if totals.broken:
         yield f"{totals.broken} objects contradict themselves; what they hold is not counted"

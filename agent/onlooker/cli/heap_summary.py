@@ -38,9 +38,8 @@ def lines(target: Target, picture: MemoryPicture, profile: Profile, rows: int) -
     yield from top.lines(profile, rows)
     if picture.types:
         yield from _types(picture, rows)
-    for comment in picture.comments:
-        if "instead" in comment or comment[:1].isdigit():
-            yield styled(f"note: {printable(comment)}", YELLOW)
+    for note in picture.notes:
+        yield styled(f"note: {printable(note)}", YELLOW)
 
 
 def _types(picture: MemoryPicture, rows: int) -> Iterator[str]:

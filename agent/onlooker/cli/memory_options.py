@@ -34,7 +34,7 @@ def heap(parser: argparse.ArgumentParser) -> None:
         choices=SOURCES,
         default="auto",
         help="objects: all that there are; tracemalloc: what a process that runs it has traced,"
-        " by where it was allocated; auto (the default): objects",
+        " by where it was allocated; auto (the default): traces if there are any, else objects",
     )
     option(
         "--by",

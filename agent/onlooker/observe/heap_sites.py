@@ -16,6 +16,9 @@ from onlooker.observe.owners import (
 from onlooker.profile.heap import HeapSite
 from onlooker.profile.model import Function, Location
 
+# What these hold is their own business: names, constants, bytecode.
+_CLOSED: Final = {"function", "code"}
+
 _STEPS: Final = {
     native.FIELD: "<field>",
     native.ITEM: "[...]",
@@ -52,11 +55,15 @@ def by_path(heap: Heap, owners: Owners) -> Iterator[HeapSite]:
     things of an owner hold in common is its ``<shared>``.
     """
     paths = Paths(heap, owners)
+    totals: dict[tuple[int, int], list[int]] = {}
     for index, path in enumerate(paths.all):
         if path.objects:
-            kind = heap.types[path.type]
-            stack = _location(kind.qualified), *paths.stack(index)
-            yield _site(stack, path.objects, path.size, kind)
+            total = totals.setdefault((paths.shown(index), path.type), [0, 0])
+            total[0] += path.objects
+            total[1] += path.size
+    for (index, type_index), (objects, size) in totals.items():
+        kind = heap.types[type_index]
+        yield _site((_location(kind.qualified), *paths.stack(index)), objects, size, kind)
 
 
 class Paths:
@@ -65,31 +72,47 @@ class Paths:
     def __init__(self, heap: Heap, owners: Owners) -> None:
         self.all: list[OwnerPath] = owners.paths()
         self._heap = heap
+        self._steps: dict[int, tuple[Location, ...]] = {0: ()}
         self._locations: dict[str, Location] = {}
+        self._closed = {index for index, kind in enumerate(heap.types) if kind.qualified in _CLOSED}
+
+    def shown(self, index: int) -> int:
+        """The path as far as people see it: a part of an object is none of its own."""
+        while not self._step(index) and index:
+            index = self.all[index].parent
+        return index
 
     def stack(self, index: int) -> tuple[Location, ...]:
         """The steps to a path's objects, the last first."""
         found: list[Location] = []
         while index:
-            path = self.all[index]
-            for text in reversed(self._texts(path)):
-                location = self._locations.get(text)
-                if location is None:
-                    location = self._locations[text] = _location(text)
-                found.append(location)
-            index = path.parent
+            found += self._step(index)
+            index = self.all[index].parent
         return tuple(found)
 
+    def _step(self, index: int) -> tuple[Location, ...]:
+        """A step's frames, innermost first: none for a part of its owner."""
+        step = self._steps.get(index)
+        if step is None:
+            texts = reversed(self._texts(self.all[index]))
+            step = self._steps[index] = tuple(map(self._location, texts))
+        return step
+
+    def _location(self, text: str) -> Location:
+        location = self._locations.get(text)
+        if location is None:
+            location = self._locations[text] = _location(text)
+        return location
+
     def _texts(self, path: OwnerPath) -> tuple[str, ...]:
-        """A step's frames, outermost first: none for a part of its owner."""
         label, kind = path.label, self._heap.types[path.type]
-        if label == native.PART:
+        holder = self.all[path.parent]
+        if label == native.PART or (path.parent and holder.type in self._closed):
             return ()
         if native.ROOTS <= label < native.AT:
             *outer, last = self._heap.roots[label - native.ROOTS]
             # Of a module it is plain what it is.
             return (*outer, last if kind.name == "module" else f"{last}: {kind.qualified}")
-        holder = self.all[path.parent]
         owner = self.all[holder.parent] if holder.label == native.PART else holder
         return (f"{how_held(self._heap, label, holder.type, owner.type)}: {kind.qualified}",)
 
