@@ -4,7 +4,8 @@ import itertools
 from pathlib import Path
 from typing import Any
 
-from onlooker.frozen import Freeze, Frozen, frozen
+from onlooker.frozen import Frozen, frozen
+from onlooker.memory import Freeze
 from onlooker.runtime.maps import read_maps
 
 from tests.commands import wait_until

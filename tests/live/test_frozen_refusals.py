@@ -9,7 +9,8 @@ from pathlib import Path
 import onlooker.frozen
 import pytest
 from onlooker.errors import NoSuchProcess, NotPermitted, OnlookerError, TargetGone, UsageError
-from onlooker.frozen import Freeze, Frozen, frozen
+from onlooker.frozen import Frozen, frozen
+from onlooker.memory import Freeze
 
 from tests.background import Background
 from tests.commands import wait_until
