@@ -32,21 +32,21 @@ typedef struct shared {
 
 static shared *target;
 
-static void make_target(void)
+static inline void make_target(void)
 {
     target = mmap(NULL, sizeof *target, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
     CHECK(target != MAP_FAILED);
     CHECK(!pipe2(target->pipe, O_CLOEXEC));
 }
 
-static void turn(int thread)
+static inline void turn(int thread)
 {
     if (getpid() != target->pid)
         target->rogues++;
     target->counts[thread]++;
 }
 
-static void await_turns(int thread, uint64_t turns)
+static inline void await_turns(int thread, uint64_t turns)
 {
     uint64_t from = target->counts[thread];
     while (target->counts[thread] < from + turns)
@@ -54,7 +54,7 @@ static void await_turns(int thread, uint64_t turns)
 }
 
 /* Starts a process that runs BODY, which never returns. */
-static void start_target(void (*body)(void))
+static inline void start_target(void (*body)(void))
 {
     make_target();
     pid_t pid = fork();
@@ -64,10 +64,11 @@ static void start_target(void (*body)(void))
         target->pid = getpid();
         body();
     }
-    await_turns(0, 1);
+    while (!target->counts[0])
+        sched_yield();
 }
 
-static void end_target(void)
+static inline void end_target(void)
 {
     CHECK_EQUAL(target->errors, 0);
     CHECK_EQUAL(target->rogues, 0);
@@ -80,7 +81,7 @@ static void end_target(void)
 }
 
 /* A word of /proc/PID/status; "none" if it is not there. */
-static void read_status(int32_t tid, const char *field, char out[32])
+static inline void read_status(int32_t tid, const char *field, char out[32])
 {
     char path[64], line[256];
     snprintf(path, sizeof path, "/proc/%d/status", tid);
@@ -93,7 +94,7 @@ static void read_status(int32_t tid, const char *field, char out[32])
         fclose(file);
 }
 
-static bool status_is(int32_t tid, const char *field, const char *value)
+static inline bool status_is(int32_t tid, const char *field, const char *value)
 {
     char now[32];
     read_status(tid, field, now);
@@ -101,7 +102,7 @@ static bool status_is(int32_t tid, const char *field, const char *value)
 }
 
 /* The target's children. */
-static uint32_t children(int32_t *out, uint32_t limit)
+static inline uint32_t children(int32_t *out, uint32_t limit)
 {
     char path[64];
     snprintf(path, sizeof path, "/proc/%d/task/%d/children", target->pid, target->pid);
@@ -115,7 +116,7 @@ static uint32_t children(int32_t *out, uint32_t limit)
 }
 
 /* Targets are forked from us, so what is here is there. */
-static uint64_t find_code(const char *code, size_t size)
+static inline uint64_t find_code(const char *code, size_t size)
 {
     static char line[512];
     uint64_t start, end, found = 0;
@@ -130,7 +131,7 @@ static uint64_t find_code(const char *code, size_t size)
     return found;
 }
 
-static freeze_options make_options(int how)
+static inline freeze_options make_options(int how)
 {
     return (freeze_options){
         .pid = target->pid,
@@ -144,7 +145,7 @@ static freeze_options make_options(int how)
     };
 }
 
-static freeze_report freeze_once(const freeze_options *options)
+static inline freeze_report freeze_once(const freeze_options *options)
 {
     freeze_report report;
     freeze *frozen = freeze_open(options);
