@@ -14,6 +14,7 @@ from typing import Any
 
 from . import report
 from .agents import Onlooker, best_options, chosen, defaults
+from .freezing import Freezing, freezing
 from .large import TICKS, memory
 from .processes import CommandFailed
 from .slowdown import Slowdown, slowdown
@@ -21,7 +22,7 @@ from .startup import startup
 from .throughput import Cell, Floor, Shape, as_row, record_shape, stack_bytes, throughput
 from .tools import CLONE, SetupFailed, Tools, set_up, use_private_mounts
 
-MEASURES = ("throughput", "paced", "slowdown", "startup", "memory")
+MEASURES = ("throughput", "paced", "slowdown", "startup", "memory", "freezing")
 AGENTS = ("onlooker", "austin", "tachyon", "py-spy")
 PACES_HZ = (100, 1000)
 NATIVE_THREADS = (0, 160)
@@ -48,6 +49,7 @@ class Plan:
         self.pairs: int = arguments.pairs or (20 if quick else 150)
         self.startup_rounds = 3 if quick else 15
         self.ticks = TICKS // 10 if quick else TICKS
+        self.heaps_mib = (256,) if quick else (1024, 4096)
         self.shapes = [
             Shape(depth, count, leaf) for leaf in leaves for depth in depths for count in threads
         ]
@@ -158,12 +160,21 @@ def _memory(tools: Tools, plan: Plan) -> list[dict[str, Any]]:
     return [one.as_row() for one in measured]
 
 
+def _freezing(tools: Tools, plan: Plan) -> list[dict[str, Any]]:
+    measured: list[Freezing] = []
+    for mib in plan.heaps_mib:
+        measured += freezing(tools, mib, plan.rounds)
+    report.freezing_table(measured)
+    return [one.as_row() for one in measured]
+
+
 _MEASURE = {
     "throughput": _throughput,
     "paced": _paced,
     "slowdown": _slowdown,
     "startup": _startup,
     "memory": _memory,
+    "freezing": _freezing,
 }
 
 

@@ -12,6 +12,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
+from .freezing import Freezing
 from .large import Memory
 from .slowdown import Ratios, Slowdown
 from .startup import Startup
@@ -148,6 +149,26 @@ def memory_table(measured: Sequence[Memory]) -> None:
     table(
         "Memory of the agent on a large program",
         ["ticks", "stacks", "locations", "functions", "peak MiB", "goal", "profile KiB"],
+        rows,
+    )
+
+
+def freezing_table(measured: Sequence[Freezing]) -> None:
+    """How long the target stood still, and how ours compares with each."""
+    mine = {one.mib: one.median_ms for one in measured if one.label == OURS}
+    rows = [
+        [
+            f"{one.label}, {one.mib} MiB",
+            f"{one.median_ms:.1f}",
+            f"{max(one.gaps_ms):.1f}",
+            f"{mine[one.mib] / one.median_ms:.3f}" if one.goal and one.mib in mine else "-",
+            f"{one.goal:g}" if one.goal else "-",
+        ]
+        for one in measured
+    ]
+    table(
+        "Longest pause of the target while its memory is looked at, ms",
+        ["way, heap", "median", "longest", "ours / this", "goal"],
         rows,
     )
 
