@@ -34,10 +34,11 @@ struct freeze {
     int32_t *leftovers;
     inject_site site;
     pthread_t worker;
+    bool works;           /* the worker is to be joined */
     pthread_mutex_t lock; /* of what follows */
     pthread_cond_t changed;
     freeze_report report;
-    bool begun, ending, joined;
+    bool begun, ending;
     /* Only the worker's. */
     tracee *tracees; /* by rising tid, but for those that came last */
     uint32_t count, capacity;
@@ -376,23 +377,6 @@ static void *work(void *argument)
 
 /* --- the boundary --- */
 
-static int start(freeze *frozen)
-{
-    pthread_condattr_t clock;
-    sigset_t all, own;
-    pthread_condattr_init(&clock);
-    pthread_condattr_setclock(&clock, CLOCK_MONOTONIC);
-    pthread_mutex_init(&frozen->lock, NULL);
-    pthread_cond_init(&frozen->changed, &clock);
-    pthread_condattr_destroy(&clock);
-    /* Signals are for the threads of whoever called us. */
-    sigfillset(&all);
-    pthread_sigmask(SIG_SETMASK, &all, &own);
-    int error = pthread_create(&frozen->worker, NULL, work, frozen);
-    pthread_sigmask(SIG_SETMASK, &own, NULL);
-    return error;
-}
-
 static void discard(freeze *frozen)
 {
     free(frozen->leftovers);
@@ -402,31 +386,46 @@ static void discard(freeze *frozen)
 
 freeze *freeze_open(const freeze_options *options)
 {
-    freeze *frozen = calloc(1, sizeof *frozen);
+    pthread_condattr_t clock;
     uint32_t count =
         options->leftover_count < LEFTOVERS_LIMIT ? options->leftover_count : LEFTOVERS_LIMIT;
-    if (frozen)
-        frozen->leftovers = calloc(count + 1, sizeof *frozen->leftovers); /* and our own */
-    int error = ENOMEM;
-    if (frozen && frozen->leftovers) {
-        if (count)
-            memcpy(frozen->leftovers, options->leftovers, count * sizeof *frozen->leftovers);
-        frozen->options = *options;
-        frozen->options.leftover_count = count;
-        frozen->site = (inject_site){options->syscall_return, options->sigreturn};
-        error = start(frozen);
-    }
-    if (error) {
-        if (frozen)
-            discard(frozen);
-        errno = error;
+    freeze *frozen = calloc(1, sizeof *frozen);
+    if (!frozen)
+        return NULL;
+    frozen->leftovers = calloc(count + 1, sizeof *frozen->leftovers); /* one more is our own */
+    if (!frozen->leftovers) {
+        discard(frozen);
         return NULL;
     }
+    if (count)
+        memcpy(frozen->leftovers, options->leftovers, count * sizeof *frozen->leftovers);
+    frozen->options = *options;
+    frozen->options.leftover_count = count;
+    frozen->site = (inject_site){options->syscall_return, options->sigreturn};
+    pthread_condattr_init(&clock);
+    pthread_condattr_setclock(&clock, CLOCK_MONOTONIC);
+    pthread_mutex_init(&frozen->lock, NULL);
+    pthread_cond_init(&frozen->changed, &clock);
+    pthread_condattr_destroy(&clock);
+    return frozen;
+}
+
+int freeze_begin(freeze *frozen)
+{
+    sigset_t all, own;
+    /* Signals are for the threads of whoever called us. */
+    sigfillset(&all);
+    pthread_sigmask(SIG_SETMASK, &all, &own);
+    int error = pthread_create(&frozen->worker, NULL, work, frozen);
+    pthread_sigmask(SIG_SETMASK, &own, NULL);
+    if (error)
+        return error;
+    frozen->works = true;
     pthread_mutex_lock(&frozen->lock);
     while (!frozen->begun)
         pthread_cond_wait(&frozen->changed, &frozen->lock);
     pthread_mutex_unlock(&frozen->lock);
-    return frozen;
+    return 0;
 }
 
 void freeze_look(freeze *frozen, freeze_report *report)
@@ -442,9 +441,9 @@ void freeze_end(freeze *frozen)
     frozen->ending = true;
     pthread_cond_broadcast(&frozen->changed);
     pthread_mutex_unlock(&frozen->lock);
-    if (!frozen->joined)
+    if (frozen->works)
         pthread_join(frozen->worker, NULL);
-    frozen->joined = true;
+    frozen->works = false;
 }
 
 void freeze_close(freeze *frozen)

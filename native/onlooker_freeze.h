@@ -26,8 +26,9 @@
 #define ONLOOKER_FREEZE_TRACED 3  /* this process traces TID already, in another thread */
 #define ONLOOKER_FREEZE_STUCK 4   /* TID did not stop in time: it waits where only death wakes it */
 #define ONLOOKER_FREEZE_CROWDED 5 /* more threads than can be stopped, or they never end coming */
-#define ONLOOKER_FREEZE_NO_SITE 6 /* the instructions for the clone are not, or no longer, there   \
-                                   */
+#define ONLOOKER_FREEZE_NO_SITE                                                                    \
+    6                               /* the instructions for the clone are not, or no longer, there \
+                                     */
 #define ONLOOKER_FREEZE_NO_THREAD 7 /* no thread could be made to clone */
 #define ONLOOKER_FREEZE_NO_CLONE 8  /* the clone failed: see ERROR */
 
@@ -68,14 +69,18 @@ typedef struct freeze_report {
 
 typedef struct freeze freeze;
 
-/* Freezes a process. The report tells whether it is frozen; call freeze_close in any case. NULL
- * with errno set if not even a thread could be made. Copies the options. */
+/* A freeze that has not begun. NULL when memory runs out. Copies the options. */
 freeze *freeze_open(const freeze_options *options);
+
+/* Freezes the process; the report tells whether it is frozen. Returns 0, or an errno if not even
+ * the thread for it could be made. Call it once, and freeze_close in any case. */
+int freeze_begin(freeze *frozen);
 
 /* How it stands now. */
 void freeze_look(freeze *frozen, freeze_report *report);
 
-/* Ends the freeze, and returns when nothing is left of it. May be called twice. */
+/* Ends the freeze, and returns when nothing is left of it. May be called twice, but not at once. */
 void freeze_end(freeze *frozen);
 
+/* Ends the freeze, and frees it. */
 void freeze_close(freeze *frozen);

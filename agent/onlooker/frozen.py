@@ -101,7 +101,7 @@ class Frozen:
             if self._native is not None:
                 lib.freeze_end(self._native)
                 self._report = _look(self._native)
-                lib.freeze_close(self._native)
+                ffi.release(self._native)
                 self._native = None
             self.memory.close()  # after the end: until then the native code may replace the file
 
@@ -200,17 +200,17 @@ def _snapshot(pid: int, memory: ProcessMemory) -> tuple[Frozen | None, str]:
     if why or not site:
         return None, why
     native = _native(memory, lib.ONLOOKER_FREEZE_SNAPSHOT, site, _leftovers(pid))
-    report = _look(native)
-    if report.outcome != lib.ONLOOKER_FROZEN:
-        lib.freeze_close(native)
-        return None, _failure(report)
-    # Should memory run out, it's the clone that the kernel kills, and never the target for it.
-    with suppress(OSError):
-        Path(f"/proc/{report.child}/oom_score_adj").write_text("1000")
     try:
+        report = _look(native)
+        if report.outcome != lib.ONLOOKER_FROZEN:
+            ffi.release(native)
+            return None, _failure(report)
+        # Should memory run out, it's the clone that the kernel kills, and never the target for it.
+        with suppress(OSError):
+            Path(f"/proc/{report.child}/oom_score_adj").write_text("1000")
         taken = Frozen(ProcessMemory(report.child), "snapshot", ())
     except BaseException:
-        lib.freeze_close(native)
+        ffi.release(native)
         raise
     taken._native = native
     memory.close()
@@ -346,14 +346,18 @@ def _native(
         "leftovers": zombies,
         "leftover_count": len(leftovers or []),
     }
-    native = lib.freeze_open(ffi.new("freeze_options *", options))
-    if not native:
-        raise OnlookerError(f"can't freeze process {pid}: {os.strerror(ffi.errno)}")
-    report = _look(native)
-    if report.outcome in _ALLOWS_A_STOP:
-        return native
-    lib.freeze_close(native)
-    raise _error(memory, report)
+    # It exists before it begins, so that Ctrl-C, which comes after the call, finds it and ends it.
+    native = ffi.gc(lib.freeze_open(ffi.new("freeze_options *", options)), lib.freeze_close)
+    try:
+        if error := lib.freeze_begin(native) if native else errno.ENOMEM:
+            raise OnlookerError(f"can't freeze process {pid}: {os.strerror(error)}")
+        report = _look(native)
+        if report.outcome not in _ALLOWS_A_STOP:
+            raise _error(memory, report)
+    except BaseException:
+        ffi.release(native)
+        raise
+    return native
 
 
 _ALLOWS_A_STOP: Final = {

@@ -222,7 +222,7 @@ def test_a_stuck_thread_is_named(
     with pytest.raises(OnlookerError, match=named) as info, frozen(target.pid):
         pass
     assert "vfork" in info.value.hint
-    assert threads(target.pid, "TracerPid") == {"0"}
+    wait_until(lambda: threads(target.pid, "TracerPid") == {"0"})
     (child,) = Path(f"/proc/{target.pid}/task/{target.pid}/children").read_text().split()
     os.kill(int(child), signal.SIGKILL)
 

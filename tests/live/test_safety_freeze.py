@@ -83,6 +83,25 @@ def test_killed_at_any_moment(
         assert_nothing_is_left(target)
 
 
+@pytest.mark.parametrize("how", ["snapshot", "stop"])
+def test_interrupted_at_any_moment(
+    any_interpreter: Interpreter, start_target: StartTarget, agents: Target, how: str
+) -> None:
+    """Ctrl-C leaves no zombie either."""
+    target = start_target(any_interpreter, PROGRAM, "busy", "50")
+    assert target.read_line() == "ready"
+    moments = random.Random(how)
+    for _ in range(3 * KILLS):
+        agents.send(f"{target.pid} {how}")
+        agent = int(agents.read_line())
+        threading.Event().wait(moments.uniform(0, 0.02))
+        os.kill(agent, signal.SIGINT)
+        assert agents.read_line() == str(int(signal.SIGINT))
+        assert_nothing_is_left(target)
+    told = ask(target)
+    assert (told["errors"], told["sigchlds"], told["waited"]) == ([], 0, None)
+
+
 def test_only_our_own_zombies_are_removed(
     any_interpreter: Interpreter, start_target: StartTarget
 ) -> None:

@@ -60,14 +60,14 @@ TEST(one_freeze_at_a_time)
 {
     start_target(count_on);
     freeze_options options = make_options(ONLOOKER_FREEZE_STOP);
-    freeze *frozen = freeze_open(&options);
+    freeze *frozen = begin_freeze(&options);
     CHECK_EQUAL(freeze_badly(ONLOOKER_FREEZE_STOP, ONLOOKER_FREEZE_TRACED).tid, target->pid);
     CHECK(status_is(target->pid, "State", "t"));
     freeze_close(frozen);
     check_free();
     /* Two snapshots may live at the same time. */
     options.how = ONLOOKER_FREEZE_SNAPSHOT;
-    freeze *first = freeze_open(&options), *second = freeze_open(&options);
+    freeze *first = begin_freeze(&options), *second = begin_freeze(&options);
     freeze_report reports[2];
     freeze_close(first);
     freeze_look(second, &reports[1]);
@@ -108,7 +108,8 @@ TEST(a_thread_that_does_not_stop_is_named_and_all_go_on)
         freeze_report report = freeze_once(&options);
         CHECK_EQUAL(report.outcome, ONLOOKER_FREEZE_STUCK);
         CHECK_EQUAL(report.tid, target->pid);
-        CHECK(status_is(target->pid, "TracerPid", "0"));
+        while (!status_is(target->pid, "TracerPid", "0")) /* our thread is about to end */
+            sched_yield();
     }
     target->flag = 0;
     await_turns(0, 2);
@@ -152,7 +153,7 @@ TEST(a_target_killed_while_frozen)
         int status;
         start_target(count_on);
         freeze_options options = make_options(how);
-        freeze *frozen = freeze_open(&options);
+        freeze *frozen = begin_freeze(&options);
         freeze_report report;
         freeze_look(frozen, &report);
         CHECK_EQUAL(report.outcome, ONLOOKER_FROZEN);
@@ -241,6 +242,17 @@ TEST(a_stack_without_room_is_not_written_to)
     start_target(count_on_small_stack);
     freeze_badly(ONLOOKER_FREEZE_SNAPSHOT, ONLOOKER_FREEZE_NO_THREAD);
     check_free();
+    end_target();
+}
+
+TEST(a_freeze_that_never_began)
+{
+    start_target(count_on);
+    freeze_options options = make_options(ONLOOKER_FREEZE_STOP);
+    freeze *frozen = freeze_open(&options);
+    freeze_end(frozen);
+    freeze_close(frozen);
+    freeze_close(NULL);
     end_target();
 }
 

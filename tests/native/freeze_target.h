@@ -145,11 +145,18 @@ static inline freeze_options make_options(int how)
     };
 }
 
+static inline freeze *begin_freeze(const freeze_options *options)
+{
+    freeze *frozen = freeze_open(options);
+    CHECK(frozen);
+    CHECK_EQUAL(freeze_begin(frozen), 0);
+    return frozen;
+}
+
 static inline freeze_report freeze_once(const freeze_options *options)
 {
     freeze_report report;
-    freeze *frozen = freeze_open(options);
-    CHECK(frozen);
+    freeze *frozen = begin_freeze(options);
     freeze_end(frozen);
     freeze_look(frozen, &report);
     freeze_close(frozen);

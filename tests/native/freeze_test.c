@@ -40,7 +40,7 @@ TEST(a_snapshot_stands_still_while_the_target_goes_on)
     start_target(count_on);
     for (int i = 0; i < 5; i++) {
         freeze_options options = make_options(ONLOOKER_FREEZE_SNAPSHOT);
-        freeze *frozen = freeze_open(&options);
+        freeze *frozen = begin_freeze(&options);
         freeze_report report;
         freeze_look(frozen, &report);
         CHECK_EQUAL(report.outcome, ONLOOKER_FROZEN);
@@ -69,7 +69,7 @@ TEST(a_stop_holds_the_target_until_it_is_ended)
 {
     start_target(count_on);
     freeze_options options = make_options(ONLOOKER_FREEZE_STOP);
-    freeze *frozen = freeze_open(&options);
+    freeze *frozen = begin_freeze(&options);
     CHECK(status_is(target->pid, "State", "t"));
     uint64_t from = target->counts[0];
     for (int i = 0; i < 100; i++)
@@ -90,7 +90,7 @@ TEST(a_stop_ends_by_itself)
     freeze_options options = make_options(ONLOOKER_FREEZE_STOP);
     options.memory_fd = open(path, O_RDONLY);
     options.hold_limit_ns = 20000000;
-    freeze *frozen = freeze_open(&options);
+    freeze *frozen = begin_freeze(&options);
     freeze_report report;
     do {
         freeze_look(frozen, &report);
@@ -278,7 +278,7 @@ TEST(signals_that_come_meanwhile_come_once)
         freeze_options options =
             make_options(i % 2 ? ONLOOKER_FREEZE_STOP : ONLOOKER_FREEZE_SNAPSHOT);
         CHECK(!sigqueue(target->pid, SIGRTMIN, (union sigval){0})); /* some stops come with it */
-        freeze *frozen = freeze_open(&options);
+        freeze *frozen = begin_freeze(&options);
         CHECK(!sigqueue(target->pid, SIGRTMIN, (union sigval){0}));
         freeze_end(frozen);
         freeze_close(frozen);
@@ -311,7 +311,7 @@ TEST(a_stopped_job_stays_stopped)
     check_free();
     /* So it does if the signal comes while it is frozen. */
     freeze_options options = make_options(ONLOOKER_FREEZE_STOP);
-    freeze *frozen = freeze_open(&options);
+    freeze *frozen = begin_freeze(&options);
     CHECK(!kill(target->pid, SIGSTOP));
     freeze_close(frozen);
     CHECK(!waitid(P_PID, (id_t)target->pid, &info, WSTOPPED));
