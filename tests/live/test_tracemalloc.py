@@ -13,9 +13,12 @@ import pytest
 from onlooker.errors import MemoryFault, NotTracing, UsageError
 from onlooker.frozen import frozen
 from onlooker.memory import Freeze
+from onlooker.observe.traced import traced_sites
 from onlooker.outputs import profile_pb2 as pb
+from onlooker.runtime import tracemalloc_state
 from onlooker.runtime.locate import locate
 from onlooker.runtime.tracemalloc import Frames, TracedMemory, read_tracemalloc
+from onlooker.runtime.tracemalloc_state import is_tracing
 
 from tests.conftest import StartTarget
 from tests.interpreters import Interpreter, Target
@@ -132,6 +135,39 @@ MILLION = """
 """
 
 
+@pytest.mark.interpreters(until=(3, 11))
+@pytest.mark.parametrize("mode", ["traces", "never"])
+def test_build_that_exports_no_configuration(
+    interpreter: Interpreter,
+    start_target: StartTarget,
+    monkeypatch: pytest.MonkeyPatch,
+    mode: str,
+) -> None:
+    monkeypatch.setattr(tracemalloc_state, "_CONFIG_SYMBOL", "_Py_not_exported")
+    target = start_target(interpreter, TRACED, "2", mode)
+    target.read_line()
+    runtime = locate(target.pid)
+    assert is_tracing(runtime, runtime.memory) == (mode == "traces")
+    found = traced(target)
+    assert (found is not None and found.is_exact) == (mode == "traces")
+    runtime.close()
+
+
+def test_target_that_ends_before_it_is_asked_for_names(
+    any_interpreter: Interpreter, start_target: StartTarget
+) -> None:
+    target = start_target(any_interpreter, TRACED, "2")
+    target.read_line()
+    runtime = locate(target.pid)
+    found = read_tracemalloc(runtime, runtime.memory)
+    assert found
+    target.close()
+    sites = traced_sites(runtime, found)
+    assert sum(site.inuse_bytes for site in sites) == found.traced_bytes
+    assert "traced" in {site.stack[0].function.name for site in sites}
+    runtime.close()
+
+
 def test_a_million_traces(any_interpreter: Interpreter, start_target: StartTarget) -> None:
     target = start_target(any_interpreter, MILLION)
     target.read_line()
@@ -215,6 +251,12 @@ def test_profile_of_the_target(
         assert sums[1] == sums[3] == total
         assert sums[0] == sums[2]
         assert (message.period, len(message.sample)) == (1, count)
+    (labelled,) = [
+        sample
+        for sample in messages[0].sample
+        if any(messages[0].string_table[label.str] == "7" for label in sample.label)
+    ]
+    assert list(labelled.value) == [50, 50 << 20, 50, 50 << 20]
     comments = [messages[0].string_table[at] for at in messages[0].comment]
     assert "source: tracemalloc, with at most 25 frames of a stack" in comments
     assert any(re.fullmatch(r"VmRSS = [1-9]\d*", comment) for comment in comments)
@@ -263,6 +305,44 @@ def test_functions_are_named(interpreter: Interpreter, start_target: StartTarget
         assert f"__main__.{CALLER}" in callers
         # What runs when the module does is of no function.
         assert callers[-1] == "__main__"
+
+
+IN_THREAD = """
+    import sys, threading, tracemalloc
+
+    class Worker(threading.Thread):
+        def run(self):
+            self.held = bytes(3001)
+
+    def work():
+        held.append(bytes(3002))
+
+    held = []
+    tracemalloc.start(10)
+    threads = [Worker(), threading.Thread(target=work)]
+    for thread in threads:
+        thread.start()
+        thread.join()
+    print("ready", flush=True)
+    sys.stdin.read()
+"""
+
+
+def test_frames_that_start_threads_are_left_out(
+    interpreter: Interpreter, start_target: StartTarget
+) -> None:
+    target = start_target(interpreter, IN_THREAD)
+    target.read_line()
+    with onlooker.Target(target.pid) as opened:
+        stacks = [
+            {dict(sample.labels)["bytes"]: sample.stack for sample in profile.samples}
+            for profile in (opened.heap_profile(), opened.heap_profile(all_frames=True))
+        ]
+    for length, name in ((3001, "run"), (3002, "work")):
+        shown, whole = ([at.function.name for at in found[33 + length]] for found in stacks)
+        assert [entry.rpartition(".")[2] for entry in shown] == [name]
+        assert whole[-1].endswith("._bootstrap")
+        assert whole[: len(shown)] == shown
 
 
 def test_api_of_a_target_that_does_not_trace(

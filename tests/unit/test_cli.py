@@ -75,6 +75,12 @@ def test_kinds_are_given_once() -> None:
     assert parse(["demo", "--profile", "wall,cpu,wall"]).profile == ("wall", "cpu")
 
 
+@pytest.mark.parametrize("kind", ["heap", "wall,allocs"])
+def test_memory_is_not_recorded(kind: str) -> None:
+    with pytest.raises(UsageError, match="use onlooker heap"):
+        parse(["attach", "--pid", "1", "--profile", kind])
+
+
 def test_no_command_names_one_to_try() -> None:
     with pytest.raises(UsageError) as error:
         parse([])

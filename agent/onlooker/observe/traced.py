@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from contextlib import suppress
 from functools import cache
 
+from onlooker.errors import TargetGone
 from onlooker.observe.modules import Modules
 from onlooker.profile.heap import HeapSite
 from onlooker.profile.model import Function, Location
-from onlooker.runtime.functions import FunctionFinder
+from onlooker.runtime.functions import FunctionFinder, FunctionLines
 from onlooker.runtime.locate import Runtime
 from onlooker.runtime.objects import Objects
 from onlooker.runtime.tracemalloc import TracedMemory
@@ -18,18 +21,19 @@ def traced_sites(runtime: Runtime, traced: TracedMemory) -> list[HeapSite]:
 
     tracemalloc knows the lines of files, but no functions: they are looked for in the target's
     modules. A line for which none is found is most often one that runs at import; it is named for
-    its module. Raises TargetGone.
+    its module, and so is any if the target has ended meanwhile.
     """
     files = {filename for trace in traced.traces for filename, _ in trace.frames}
     modules = Modules(runtime, Objects(runtime.memory, runtime.layout))
-    modules.learn(files)
-    finder = FunctionFinder(runtime.memory, runtime.layout)
-    lines = finder.find(modules.dicts(), files)
+    lines: Mapping[str, Mapping[int, FunctionLines]] = {}
+    with suppress(TargetGone):
+        modules.learn(files)
+        lines = FunctionFinder(runtime.memory, runtime.layout).find(modules.dicts(), files)
 
     @cache
     def location(filename: str, line: int) -> Location:
         module = modules.name(filename)
-        found = lines[filename].get(line)
+        found = lines.get(filename, {}).get(line)
         if found is None:
             return Location(Function(module, module, filename, 0), line)
         name = f"{module}.{found.name}"

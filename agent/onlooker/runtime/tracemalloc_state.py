@@ -92,6 +92,9 @@ class _Config(NamedTuple):
         )
 
 
+_ANY_CONFIG: Final = _Config(_INITIALIZED, 1, _MAX_NFRAME)
+
+
 def find_state(runtime: Runtime, memory: Memory) -> State | None:
     """Find the state of tracemalloc, None if it doesn't trace.
 
@@ -103,6 +106,12 @@ def find_state(runtime: Runtime, memory: Memory) -> State | None:
     if offsets["tracemalloc_traces"] != NONE:
         return _in_struct(memory, offsets, image)
     config = _symbol_config(memory, image)
+    if config is None:
+        # The tables have to tell: it is on if there are traces.
+        with suppress(MemoryFault):
+            state = _in_statics(memory, offsets, image, _ANY_CONFIG)
+            return state if state.traces else None
+        return None
     return _in_statics(memory, offsets, image, config) if config.is_on else None
 
 
@@ -115,7 +124,8 @@ def is_tracing(runtime: Runtime, memory: Memory) -> bool:
     image = _image(runtime, memory)
     if offsets["tracemalloc_traces"] != NONE:
         return _in_struct(memory, offsets, image) is not None
-    return _symbol_config(memory, image).is_on
+    config = _symbol_config(memory, image)
+    return config.is_on if config else find_state(runtime, memory) is not None
 
 
 def read_table(memory: Memory, offsets: Mapping[str, int], address: int) -> Table:
@@ -263,10 +273,10 @@ def _counters(memory: Memory, place: int) -> tuple[Counters, ...]:
     )
 
 
-def _symbol_config(memory: Memory, image: LoadedElf) -> _Config:
+def _symbol_config(memory: Memory, image: LoadedElf) -> _Config | None:
+    """The configuration, None if the build has no symbol for it."""
     symbol = image.symbols([_CONFIG_SYMBOL]).get(_CONFIG_SYMBOL)
-    # Without it, the tables have to tell.
-    return _read_config(memory, symbol) if symbol else _Config(_INITIALIZED, 1, _MAX_NFRAME)
+    return _read_config(memory, symbol) if symbol else None
 
 
 def _read_config(memory: Memory, address: int) -> _Config:
