@@ -9,7 +9,7 @@ from collections.abc import Callable, Hashable, Iterable, Sequence
 from typing import IO, Final
 
 from onlooker import outputs
-from onlooker.errors import NotTracing, UsageError
+from onlooker.errors import UsageError
 from onlooker.outputs.addresses import Addresses
 from onlooker.profile.model import Function, Location, Mapping, Profile, Sample, ValueType
 
@@ -39,14 +39,8 @@ class NamedProfile:
         return self._take()
 
     def count(self) -> int:
-        """Return how many stacks are in it now; for contentions and memory, how many different.
-
-        Raises as ``profile``, but not for a target that keeps none.
-        """
-        try:
-            profile = self.profile()
-        except NotTracing:
-            return 0
+        """Return how many stacks are in it now; for contentions and memory, how many different."""
+        profile = self.profile()
         if len(profile.sample_types) == 1:
             return sum(sample.values[0] for sample in profile.samples)
         return len(profile.samples)

@@ -198,7 +198,7 @@ MOVING = """
         del held[::2]
         grow(held, 10_000)
 """
-ALLOCATES = 6
+ALLOCATES = ("__main__.grow", 6)
 
 
 def test_target_that_allocates_all_the_time(
@@ -218,7 +218,7 @@ def test_target_that_allocates_all_the_time(
             blocks = {
                 dict(sample.labels)["bytes"]: sample.values[2]
                 for sample in profile.samples
-                if sample.stack[0] == (sample.stack[-1].function, ALLOCATES)
+                if (sample.stack[0].function.name, sample.stack[0].line) == ALLOCATES
             }
             seen |= blocks.keys() & held
             # The list that holds them, and the numbers that they are counted with.
@@ -352,16 +352,13 @@ def test_api_of_a_target_that_does_not_trace(
     target.read_line()
     with onlooker.Target(target.pid) as opened:
         with pytest.raises(NotTracing, match=f"process {target.pid} doesn't trace") as caught:
-            opened.heap_profile()
+            opened.heap_profile(source="tracemalloc")
         assert "PYTHONTRACEMALLOC=1" in caught.value.hint
         with pytest.raises(UsageError, match="'cpu' is no profile of memory"):
             opened.heap_profile("cpu")
         with pytest.raises(UsageError, match="heap can't be recorded") as wrong:
             opened.record(["cpu", "heap"], 1)
         assert "onlooker heap" in wrong.value.hint
-        heap = opened.lookup("heap")
-        assert heap
-        assert heap.count() == 0
 
 
 def test_memory_over_http(
@@ -392,14 +389,3 @@ def test_memory_over_http(
         url = f"{server.url}/debug/pprof/heap"
         assert "Type: inuse_space" in go_pprof_fetch("-top", url, folder=tmp_path)
     told(target)
-
-
-def test_http_of_a_target_that_does_not_trace(
-    any_interpreter: Interpreter, start_target: StartTarget
-) -> None:
-    target = start_target(any_interpreter, TRACED, "1", "never")
-    target.read_line()
-    with Server("--pid", target.pid) as server:
-        answer = server.get("/debug/pprof/heap")
-        assert answer == error(412, f"process {target.pid} doesn't trace what it allocates")
-        assert server.get("/debug/pprof/").status == 200

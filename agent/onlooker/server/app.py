@@ -15,7 +15,6 @@ from onlooker.errors import (
     NoSuchProcess,
     NotPermitted,
     NotReady,
-    NotTracing,
     OnlookerError,
     TargetGone,
 )
@@ -55,7 +54,6 @@ _STATUS: Final[dict[type[OnlookerError], int]] = {
     NoSuchProcess: 404,
     TargetGone: 404,
     NotPermitted: 403,
-    NotTracing: 412,
     NotReady: 503,
 }
 
