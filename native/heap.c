@@ -9,6 +9,13 @@
 
 #define GC_OBJECT_UNITS 4u
 
+/* Of a list's links: what the collector notes there. */
+#define COLLECTOR_BITS UINT64_C(3)
+
+#define INSTANCES_HOLD 16u
+
+#define SWEEPS 4u
+
 #define HEADER_BYTES 16u /* of a PyObject: reference count and type */
 
 /* A free block's first word is the next one's address, and no count is as large as that. */
@@ -78,9 +85,9 @@ heap *heap_new(const heap_layout *layout, const heap_options *options)
         heap->unclaimed = heap->space.units * UNIT_BYTES * CLAIMS + CLAIMS_LEAST;
         types_init(&heap->types, &heap->space, &heap->layout, options->type_type);
         heap->marked = calloc(heap->space.units / 64 + 1, sizeof *heap->marked);
-        heap->pending = calloc(heap->space.units / 64 + 1, sizeof *heap->pending);
+        heap->referenced = calloc(heap->space.units / 64 + 1, sizeof *heap->referenced);
         heap->pooled = calloc(heap->space.count + 1, sizeof *heap->pooled);
-        if (heap->marked && heap->pending && heap->pooled && (!heap->graph || begin_graph(heap)))
+        if (heap->marked && heap->referenced && heap->pooled && (!heap->graph || begin_graph(heap)))
             return heap;
     }
     heap_free(heap);
@@ -94,11 +101,11 @@ void heap_free(heap *heap)
     space_free(&heap->space);
     types_free(&heap->types);
     free(heap->marked);
-    free(heap->pending);
+    free(heap->referenced);
     free(heap->pooled);
-    series *all[] = {&heap->stack,      &heap->units,   &heap->node_types, &heap->bytes,
-                     &heap->first_edge, &heap->targets, &heap->labels,     &heap->name_items,
-                     &heap->name_text,  &heap->roots};
+    series *all[] = {&heap->stack,      &heap->lists,      &heap->units,   &heap->node_types,
+                     &heap->bytes,      &heap->first_edge, &heap->targets, &heap->labels,
+                     &heap->name_items, &heap->name_text,  &heap->roots};
     for (size_t i = 0; i < sizeof all / sizeof *all; i++)
         free(all[i]->items);
     free(heap->ordered);
@@ -111,25 +118,39 @@ void heap_free(heap *heap)
     free(heap);
 }
 
-/* Whether there is an object whose type is known for one, by the bytes that it begins with. */
-static bool is_object(heap *heap, uint64_t address)
+/* The type of the object at an address by the bytes that it begins with, TYPE_NONE if there is none
+ * whose type is known for one. */
+static uint32_t object_type(heap *heap, uint64_t address)
 {
     uint64_t words[HEADER_BYTES / 8];
     if (!space_copy(&heap->space, address, words, sizeof words))
-        return false;
+        return TYPE_NONE;
     uint64_t count = words[0];
     if (heap->layout.object_refcount_bytes == 4)
         count &= COUNT_LIMIT - 1;
-    return count && count < COUNT_LIMIT && types_at(&heap->types, words[1]) != TYPE_NONE;
+    return count && count < COUNT_LIMIT ? types_at(&heap->types, words[1]) : TYPE_NONE;
 }
 
-/* Marks an object that was found. False if there is none. */
+/* Whether an object is on one of the collector's lists. Static ones may have no head. */
+static bool is_tracked(heap *heap, uint64_t address, const type *type)
+{
+    uint64_t next;
+    return type->flags & FLAG_GC && !space_in_image(&heap->space, address) &&
+           space_word(&heap->space, address - (uint32_t)heap->layout.gc_head_size, &next) &&
+           next & ~COLLECTOR_BITS;
+}
+
+/* Finds what is at an address: false if no object. Those on lists are visited in the order of
+ * these, if they are there: bytes that only look like one's are not. */
 static bool find(heap *heap, uint64_t address, uint64_t unit)
 {
     if (is_set(heap->marked, unit))
         return true;
-    if (!is_object(heap, address))
+    uint32_t index = object_type(heap, address);
+    if (index == TYPE_NONE)
         return false;
+    if (is_tracked(heap, address, &heap->types.items[index]))
+        return true;
     set(heap->marked, unit);
     uint64_t *top = series_add(heap, &heap->stack, sizeof *top);
     if (top)
@@ -140,7 +161,13 @@ static bool find(heap *heap, uint64_t address, uint64_t unit)
 void heap_refer(heap *heap, uint64_t address, uint32_t label)
 {
     uint64_t unit = space_unit(&heap->space, address);
-    if (unit == UNIT_NONE || !find(heap, address, unit) || !heap->graph)
+    if (unit == UNIT_NONE)
+        return;
+    if (heap->deferring)
+        set(heap->referenced, unit);
+    else if (!find(heap, address, unit))
+        return;
+    if (!heap->graph)
         return;
     uint32_t *target = series_add(heap, &heap->targets, sizeof *target);
     uint32_t *held = series_add(heap, &heap->labels, sizeof *held);
@@ -179,8 +206,11 @@ static void visit(heap *heap, uint64_t address)
     type copy = heap->types.items[index]; /* the array may grow */
     if (!referents_visit(heap, address, &copy) || heap->broken)
         heap->totals.broken++;
-    heap_refer(heap, type_at, ONLOOKER_HELD_TYPE | ONLOOKER_EDGE_BORROWED);
     type *type = &heap->types.items[index];
+    /* A class that nothing else holds is its instances', for which some of them suffice. */
+    if (type->objects + type->held_objects < INSTANCES_HOLD)
+        heap_refer(heap, type_at, ONLOOKER_HELD_TYPE | ONLOOKER_EDGE_BORROWED);
+    type = &heap->types.items[index];
     *(heap->held ? &type->held_objects : &type->objects) += 1;
     *(heap->held ? &type->held_bytes : &type->bytes) += heap->object_bytes;
     heap->totals.objects++;
@@ -191,28 +221,11 @@ static void visit(heap *heap, uint64_t address)
 
 int heap_add_list(heap *heap, uint64_t head)
 {
-    uint64_t next, at = head;
-    /* No list is longer than there is room for objects with heads. */
-    for (uint64_t steps = 0; steps <= heap->space.units / GC_OBJECT_UNITS; steps++) {
-        if (!space_word(&heap->space, at, &next))
-            return ONLOOKER_FAULT;
-        at = next & ~UINT64_C(3); /* bits that the collector has for itself */
-        if (at == head)
-            return ONLOOKER_OK;
-        uint64_t object = at + (uint32_t)heap->layout.gc_head_size;
-        uint64_t unit = space_unit(&heap->space, object);
-        if (unit == UNIT_NONE || is_set(heap->pending, unit))
-            return ONLOOKER_FAULT;
-        if (is_set(heap->marked, unit))
-            continue;
-        if (!is_object(heap, object)) {
-            heap->totals.broken++;
-            continue;
-        }
-        set(heap->marked, unit);
-        set(heap->pending, unit);
-    }
-    return ONLOOKER_FAULT;
+    uint64_t *list = series_add(heap, &heap->lists, sizeof *list);
+    if (!list)
+        return ONLOOKER_NO_MEMORY;
+    *list = head;
+    return ONLOOKER_OK;
 }
 
 int heap_add_root(heap *heap, uint64_t address, uint32_t label, uint8_t tier)
@@ -242,25 +255,80 @@ int heap_add_module(heap *heap, uint64_t module, uint32_t label, uint8_t tier)
 /* Visits what was found meanwhile, until nothing more is found. */
 static int drain(heap *heap, const volatile int32_t *stop, volatile uint64_t *done)
 {
-    while (heap->stack.count && !heap_ran_out(heap)) {
+    while (heap->stack.count && !heap_ran_out(heap) && !*stop)
         visit(heap, ((uint64_t *)heap->stack.items)[--heap->stack.count]);
-        *done = heap->totals.objects;
-        if (*stop)
-            return ONLOOKER_INTERRUPTED;
-    }
+    *done = heap->totals.objects;
+    if (*stop)
+        return ONLOOKER_INTERRUPTED;
     return heap_ran_out(heap) ? ONLOOKER_NO_MEMORY : ONLOOKER_OK;
+}
+
+/* Visits the objects of a list, after each what only it leads to. */
+static int walk_list(heap *heap, uint64_t head, const volatile int32_t *stop,
+                     volatile uint64_t *done)
+{
+    uint64_t next, at = head;
+    /* No list is longer than there is room for objects with heads. */
+    for (uint64_t steps = 0; steps <= heap->space.units / GC_OBJECT_UNITS; steps++) {
+        if (!space_word(&heap->space, at, &next))
+            return ONLOOKER_FAULT;
+        at = next & ~COLLECTOR_BITS;
+        if (at == head)
+            return ONLOOKER_OK;
+        uint64_t object = at + (uint32_t)heap->layout.gc_head_size;
+        uint64_t unit = space_unit(&heap->space, object);
+        if (unit == UNIT_NONE)
+            return ONLOOKER_FAULT;
+        if (is_set(heap->marked, unit))
+            continue;
+        if (object_type(heap, object) == TYPE_NONE) {
+            heap->totals.broken++;
+            continue;
+        }
+        set(heap->marked, unit);
+        visit(heap, object);
+        int result = drain(heap, stop, done);
+        if (result != ONLOOKER_OK)
+            return result;
+    }
+    return ONLOOKER_FAULT;
+}
+
+/* Visits what has been referred to meanwhile and is on no list, in the order of addresses. *MORE:
+ * what that refers to may lie before it. */
+static int sweep(heap *heap, const volatile int32_t *stop, volatile uint64_t *done, bool *more)
+{
+    *more = false;
+    for (uint64_t word = 0; word <= heap->space.units / 64; word++) {
+        uint64_t new;
+        while ((new = heap->referenced[word] & ~heap->marked[word])) {
+            uint64_t unit = word * 64 + (uint64_t)__builtin_ctzll(new);
+            heap->referenced[word] &= ~(new & -new);
+            if (find(heap, space_address(&heap->space, unit), unit) && heap->stack.count)
+                *more = true;
+            int result = drain(heap, stop, done);
+            if (result != ONLOOKER_OK)
+                return result;
+        }
+    }
+    return ONLOOKER_OK;
 }
 
 int heap_walk(heap *heap, const volatile int32_t *stop, volatile uint64_t *done)
 {
+    bool more = true;
+    heap->deferring = true;
     int result = drain(heap, stop, done);
-    for (uint64_t word = 0; word <= heap->space.units / 64 && result == ONLOOKER_OK; word++)
-        while (heap->pending[word] && result == ONLOOKER_OK) {
-            uint64_t unit = word * 64 + (uint64_t)__builtin_ctzll(heap->pending[word]);
-            heap->pending[word] &= heap->pending[word] - 1;
-            visit(heap, space_address(&heap->space, unit));
-            result = drain(heap, stop, done);
-        }
+    const uint64_t *lists = heap->lists.items;
+    for (uint64_t i = 0; i < heap->lists.count && result == ONLOOKER_OK; i++)
+        result = walk_list(heap, lists[i], stop, done);
+    heap->lists.count = 0;
+    for (uint32_t sweeps = 0; more && result == ONLOOKER_OK; sweeps++) {
+        /* A chain that leads back, step by step, would take as many sweeps as it has steps. */
+        heap->deferring = sweeps < SWEEPS;
+        result = sweep(heap, stop, done, &more);
+    }
+    heap->deferring = false;
     return result;
 }
 

@@ -1,8 +1,8 @@
 /* heap.h: what the heap walker's C files share: the objects found so far, and who refers to whom.
  *
- * An object is marked when it is found, and visited once. Those on the collector's lists are found
- * first of all and visited in the order of their addresses; what only they lead to is visited right
- * after them. So most of the memory is read once and in order. */
+ * An object is marked when it is found, and visited once. Those on the collector's lists are
+ * visited in the order of these, in which most were made, and what only they lead to right after
+ * them. So most of the memory is read once and in order. */
 #ifndef ONLOOKER_HEAP_H
 #define ONLOOKER_HEAP_H
 
@@ -32,10 +32,13 @@ struct heap {
     types types;
     bool graph, held; /* keep edges; what is found now is held by native code */
     bool no_memory;
-    uint64_t *marked, *pending; /* bitmaps of units */
-    series stack;               /* addresses that are found and not visited yet */
-    map module_dicts;           /* address of a module's dict -> 1 */
-    bool *pooled;               /* for each range: pymalloc has pools there */
+    uint64_t *marked;     /* bitmap of the units of objects that were found */
+    uint64_t *referenced; /* the same of what may be objects, and is looked at later ... */
+    bool deferring;       /* ... while this is so */
+    series lists;         /* addresses of heads */
+    series stack;         /* addresses that are found and not visited yet */
+    map module_dicts;     /* address of a module's dict -> 1 */
+    bool *pooled;         /* for each range: pymalloc has pools there */
     heap_totals totals;
 
     /* The object that is being visited, and the bytes that it has by now. */

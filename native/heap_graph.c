@@ -192,6 +192,16 @@ static bool make_roots(heap *heap, graph *out)
     return true;
 }
 
+/* Frees what only finding nodes needs. */
+static void forget_walk(heap *heap)
+{
+    free(heap->marked);
+    free(heap->ordered);
+    free(heap->ranks);
+    heap->marked = NULL;
+    heap->ordered = heap->ranks = NULL;
+}
+
 int heap_make_graph(heap *heap, graph *out)
 {
     uint32_t *end = series_add(heap, &heap->first_edge, sizeof *end);
@@ -200,6 +210,10 @@ int heap_make_graph(heap *heap, graph *out)
         return ONLOOKER_NO_MEMORY;
     *end = (uint32_t)heap->targets.count;
     homes homes = {0};
+    /* All is read: make room for what follows. */
+    space_forget(&heap->space);
+    free(heap->referenced);
+    heap->referenced = NULL;
     if (!order(heap))
         return ONLOOKER_NO_MEMORY;
     resolve(heap);
@@ -223,13 +237,19 @@ int heap_make_graph(heap *heap, graph *out)
                    .types = heap->node_types.items,
                    .bytes = heap->bytes.items,
                    .large_bytes = heap->large_bytes.items};
-    return make_roots(heap, out) ? ONLOOKER_OK : ONLOOKER_NO_MEMORY;
+    good = make_roots(heap, out);
+    forget_walk(heap);
+    return good ? ONLOOKER_OK : ONLOOKER_NO_MEMORY;
 }
 
 uint32_t heap_node_at(heap *heap, uint64_t address)
 {
+    const uint32_t *units = heap->units.items;
     uint64_t unit = space_unit(&heap->space, address);
-    return unit == UNIT_NONE ? 0 : node_of_unit(heap, unit);
+    for (uint32_t node = 1; node < heap->units.count; node++)
+        if (units[node] == unit)
+            return node;
+    return 0;
 }
 
 uint64_t heap_address_of(const heap *heap, uint32_t node)

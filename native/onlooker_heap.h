@@ -99,7 +99,8 @@ typedef struct heap heap;
 heap *heap_new(const heap_layout *layout, const heap_options *options);
 void heap_free(heap *heap);
 
-/* Finds the objects of one of the collector's lists, by the address of its head. */
+/* Lets heap_walk visit the objects of one of the collector's lists, by the address of its head; it
+ * returns ONLOOKER_FAULT if that is no proper list. */
 int heap_add_list(heap *heap, uint64_t head);
 
 /* Finds the object at this address, if there is one, and makes it a root of the graph, held by

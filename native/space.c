@@ -38,12 +38,19 @@ bool space_init(space *space, int fd, const heap_range *ranges, uint32_t count,
     return true;
 }
 
-void space_free(space *space)
+void space_forget(space *space)
 {
-    free(space->ranges);
-    free(space->first);
     free(space->tags);
     free(space->windows);
+    space->tags = NULL;
+    space->windows = NULL;
+}
+
+void space_free(space *space)
+{
+    space_forget(space);
+    free(space->ranges);
+    free(space->first);
 }
 
 /* The range that an address is in, or NULL. */
@@ -136,7 +143,7 @@ bool space_copy(space *space, uint64_t address, void *out, uint64_t length)
 {
     const heap_range *range = range_of(space, address);
     unsigned char *to = out;
-    if (!range || length > range->end - address)
+    if (!range || length > range->end - address || !space->windows)
         return false;
     while (length) {
         uint64_t here = WINDOW_BYTES - address % WINDOW_BYTES;

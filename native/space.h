@@ -44,7 +44,10 @@ bool space_has(space *space, uint64_t address, uint64_t length);
 /* Copies what lies there, all of it in one range. False if it does not, or cannot be read. */
 bool space_copy(space *space, uint64_t address, void *out, uint64_t length);
 
-/* The same, of a range, without keeping what is around it. */
+/* Frees what is kept: there is no more space_copy. */
+void space_forget(space *space);
+
+/* As space_copy, without keeping what is around it. */
 bool space_peek(space *space, uint64_t address, void *out, uint64_t length);
 
 static inline bool space_word(space *space, uint64_t address, uint64_t *out)

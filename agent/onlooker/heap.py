@@ -96,12 +96,15 @@ def _objects(
     runtime: Runtime, by: HeapBy, freeze: Freeze, time_ns: int, progress: Progress
 ) -> MemoryPicture:
     progress("freezing", 0)
-    with still(runtime, freeze) as (picture, runtime_then), Heap(
-        runtime_then,
-        picture.pid,
-        graph=by == "path",
-        progress=lambda count: progress("walking", count),
-    ) as heap:
+    with (
+        still(runtime, freeze) as (picture, runtime_then),
+        Heap(
+            runtime_then,
+            picture.pid,
+            graph=by == "path",
+            progress=lambda count: progress("walking", count),
+        ) as heap,
+    ):
         pools = heap.pools()
         picture.release()
         images = [(start, end) for start, end, in_image in heap.ranges if in_image]
