@@ -20,10 +20,12 @@
 #define LEFTOVERS_LIMIT 1000u
 #define ROUNDS_LIMIT 1000
 #define CANDIDATES_LIMIT 64
-/* A stop of one thread for a read takes microseconds: that of another thread of ours too. */
-#define OWN_TRACER_NS 50000000u
+/* What a recording of ours stops a thread for takes microseconds, but it may do so all the time. */
+#define OWN_TRACER_NS 500000000u
 #define BIRTH_LIMIT_NS UINT64_C(10000000000)
-#define REAP_LIMIT_NS 1000000000u
+/* Any thread will do to wait for a zombie: one that does not stop soon is left for another. */
+#define REAP_CANDIDATES 10
+#define REAP_LIMIT_NS 100000000u
 
 /* Of field 9 of /proc/PID/stat: a thread that only works for the kernel (include/linux/sched.h). */
 #define PF_IO_WORKER 0x10u
@@ -105,6 +107,8 @@ static int fail(freeze *frozen, int outcome, int32_t tid, int error)
     return outcome;
 }
 
+#define SEIZED_AFTER_ALL -1
+
 /* After the kernel has not let us seize a thread: ONLOOKER_FROZEN if it need not be stopped. */
 static int judge_refusal(freeze *frozen, tracee *thread, int error)
 {
@@ -123,11 +127,11 @@ static int judge_refusal(freeze *frozen, tracee *thread, int error)
             return fail(frozen, ONLOOKER_FREEZE_REFUSED, thread->tid, error);
         error = tracee_interrupt_new(thread);
         if (!error)
-            return -1;
+            return SEIZED_AFTER_ALL;
         if (monotonic_ns() > until_ns)
             return fail(frozen, tracer ? ONLOOKER_FREEZE_TRACED : ONLOOKER_FREEZE_REFUSED,
                         thread->tid, error);
-        nanosleep(&(struct timespec){.tv_nsec = 50000}, NULL);
+        nanosleep(&(struct timespec){.tv_nsec = 20000}, NULL);
     }
 }
 
@@ -154,10 +158,10 @@ static int seize_new(freeze *frozen, DIR *tasks)
         int error = tracee_interrupt_new(&thread);
         if (error) {
             int outcome = judge_refusal(frozen, &thread, error);
-            if (outcome > 0)
-                return outcome;
-            if (outcome == 0)
+            if (outcome == ONLOOKER_FROZEN)
                 continue;
+            if (outcome != SEIZED_AFTER_ALL)
+                return outcome;
         }
         frozen->tracees[frozen->count++] = thread;
     }
@@ -239,11 +243,25 @@ static int make_clone(freeze *frozen)
     return outcome;
 }
 
+/* Should memory run out, the kernel kills the clone and not the target for it. It is also how a
+ * clone that was killed is told from other zombies, so it comes before what kills the clone. */
+static void mark(const tracee *child)
+{
+    char path[64];
+    snprintf(path, sizeof path, "/proc/%d/oom_score_adj", child->tid);
+    int fd = open(path, O_WRONLY | O_CLOEXEC);
+    if (fd >= 0) {
+        dprintf(fd, "%d", ONLOOKER_FREEZE_OOM_SCORE_ADJ);
+        close(fd);
+    }
+}
+
 /* The clone has its memory as soon as it exists; that it stands still is not to be waited for
  * while the target does. From here on it dies with us. */
 static int await_birth(freeze *frozen)
 {
     tracee *child = &frozen->child;
+    mark(child);
     if (tracee_wait(child, monotonic_ns() + BIRTH_LIMIT_NS) == TRACEE_STOP &&
         ptrace(PTRACE_SETOPTIONS, child->tid, NULL, (void *)(intptr_t)PTRACE_O_EXITKILL) == 0)
         return ONLOOKER_FROZEN;
@@ -253,18 +271,18 @@ static int await_birth(freeze *frozen)
 /* Has a thread of the target wait for its zombies, so many of COUNT as it could. */
 static uint32_t reap_inside(freeze *frozen, DIR *tasks, const int32_t *zombies, uint32_t count)
 {
-    uint64_t until_ns = monotonic_ns() + REAP_LIMIT_NS;
     uint32_t done = 0;
     int candidates = 0;
     rewinddir(tasks);
     for (const struct dirent *entry;
-         done < count && candidates < CANDIDATES_LIMIT && (entry = readdir(tasks));) {
+         done < count && candidates < REAP_CANDIDATES && (entry = readdir(tasks));) {
         tracee thread = {.tid = atoi(entry->d_name)};
         if (thread.tid <= 0 || is_guarded(frozen->options.pid, thread.tid))
             continue;
         thread.keep = frozen->options.own_child && thread.tid == frozen->options.pid;
         candidates++;
-        if (tracee_interrupt_new(&thread) || tracee_wait_stop(&thread, until_ns) != TRACEE_STOP)
+        if (tracee_interrupt_new(&thread) ||
+            tracee_wait_stop(&thread, monotonic_ns() + REAP_LIMIT_NS) != TRACEE_STOP)
             continue;
         inject_resume_wait(thread.tid);
         if (inject_fitness(thread.tid) != INJECT_UNFIT &&

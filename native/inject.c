@@ -55,8 +55,9 @@ typedef uint64_t signal_mask;
  * ucontext begins as glibc's does, and its signal mask is shorter. */
 #define FRAME_SIZE (8 + offsetof(ucontext_t, uc_sigmask) + sizeof(signal_mask))
 
-#define STACK_LIMIT (2 * FRAME_SIZE + XSTATE_ALIGNMENT + XSTATE_LIMIT + 64) /* with room to align  \
-                                                                             */
+#define STACK_LIMIT                                                                                \
+    (2 * FRAME_SIZE + XSTATE_ALIGNMENT + XSTATE_LIMIT + 64) /* with room to align                  \
+                                                             */
 
 typedef struct call {
     tracee *thread;
@@ -403,7 +404,7 @@ int inject_wait(tracee *thread, const inject_site *site, int32_t inside)
         registers.rdx = (unsigned)__WALL | WNOHANG;
         error = make(made, &registers, SYS_wait4);
     }
-    if (!error && made->result < 0)
+    if (!error && made->result < 0 && made->result != -ECHILD) /* another agent's has been faster */
         error = (int)-made->result;
     free(made);
     return error;

@@ -35,6 +35,9 @@
 /* The status that a clone ends with which was let go before it could be killed. */
 #define ONLOOKER_FREEZE_EXIT_STATUS 0x5d
 
+/* The /proc/PID/oom_score_adj of every clone that is killed: the most that there is. */
+#define ONLOOKER_FREEZE_OOM_SCORE_ADJ 1000
+
 typedef struct freeze_options {
     int32_t pid;
     int32_t how;       /* ONLOOKER_FREEZE_SNAPSHOT or _STOP */

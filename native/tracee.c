@@ -20,7 +20,9 @@ static int request(int call, int32_t tid, intptr_t data)
 int tracee_interrupt_new(tracee *thread)
 {
     int error = request(PTRACE_SEIZE, thread->tid, 0);
-    return error ? error : request(PTRACE_INTERRUPT, thread->tid, 0);
+    if (!error)
+        request(PTRACE_INTERRUPT, thread->tid, 0); /* fails if it has ended, which waiting tells */
+    return error;
 }
 
 static bool has_ended(const siginfo_t *info)

@@ -128,7 +128,7 @@ def frozen(pid: int, freeze: Freeze = "snapshot") -> Iterator[Frozen]:
     taken = _freeze(pid, freeze)
     try:
         yield taken
-    except (TargetGone, MemoryFault) as error:
+    except Exception as error:
         if taken.how == "snapshot" and _has_ended(taken.pid):
             raise OnlookerError(
                 f"the snapshot of process {pid} was killed while it was read",
@@ -205,9 +205,6 @@ def _snapshot(pid: int, memory: ProcessMemory) -> tuple[Frozen | None, str]:
         if report.outcome != lib.ONLOOKER_FROZEN:
             ffi.release(native)
             return None, _failure(report)
-        # Should memory run out, it's the clone that the kernel kills, and never the target for it.
-        with suppress(OSError):
-            Path(f"/proc/{report.child}/oom_score_adj").write_text("1000")
         taken = Frozen(ProcessMemory(report.child), "snapshot", ())
     except BaseException:
         ffi.release(native)
@@ -293,36 +290,42 @@ def _leftovers(pid: int) -> list[int]:
     """The clones of killed agents, zombies by now, as the target's pid namespace knows them.
 
     Other zombies may be waited for by the program. Ours are those whose end is not signalled (a
-    process that fork or vfork makes has SIGCHLD), that were killed or ended with our own exit
-    status, and that never ran: they used no time and touched no page but what ends them.
+    process that fork or vfork makes has SIGCHLD), that used no time of their own, and that were
+    killed with our mark or ended with our own exit status.
     """
     found = []
-    for tid in _threads(pid):
-        with suppress(OSError):
-            for child in Path(f"/proc/{pid}/task/{tid}/children").read_text().split():
-                with suppress(OSError, ValueError, IndexError):
-                    if _is_leftover(Path(f"/proc/{child}/stat").read_bytes(), pid):
-                        depth = len(read_status(pid)["NSpid"].split())
-                        found.append(int(read_status(int(child))["NSpid"].split()[depth - 1]))
+    with suppress(OSError, KeyError):
+        depth = len(read_status(pid)["NSpid"].split())
+        for child in _children(pid):
+            with suppress(OSError, KeyError, ValueError, IndexError):
+                if _is_leftover(child, pid):
+                    found.append(int(read_status(child)["NSpid"].split()[depth - 1]))
     return found
 
 
-def _is_leftover(stat: bytes, parent: int) -> bool:
-    fields = stat.rpartition(b")")[2].split()  # from the third field on (proc_pid_stat(5))
-    faults, user_ticks, exit_signal, exit_code = (int(fields[i]) for i in (7, 11, 35, 49))
-    killed = exit_code == signal.SIGKILL and faults == 0
-    ended = exit_code == lib.ONLOOKER_FREEZE_EXIT_STATUS << 8 and faults < _EXIT_FAULTS
-    return (
-        fields[0] == b"Z"
-        and int(fields[1]) == parent
-        and exit_signal == 0
-        and user_ticks == 0
-        and (killed or ended)
-    )
+def _children(pid: int) -> Iterator[int]:
+    for tid in _threads(pid):
+        with suppress(FileNotFoundError, ProcessLookupError):
+            yield from map(int, Path(f"/proc/{pid}/task/{tid}/children").read_text().split())
 
 
-_EXIT_FAULTS: Final = 16
-"""The C library's text isn't in a clone's page tables; a program that ran has far more faults."""
+def _is_leftover(child: int, parent: int) -> bool:
+    # From the third field on (proc_pid_stat(5)).
+    fields = Path(f"/proc/{child}/stat").read_bytes().rpartition(b")")[2].split()
+    user_ticks, exit_signal, exit_code = (int(fields[index]) for index in (11, 35, 49))
+    if fields[0] != b"Z" or int(fields[1]) != parent or exit_signal or user_ticks:
+        return False
+    if exit_code == signal.SIGKILL:
+        return _oom_score_adj(child) == _MARK != _oom_score_adj(parent)
+    return exit_code == _EXIT_STATUS << 8
+
+
+_MARK: Final[int] = lib.ONLOOKER_FREEZE_OOM_SCORE_ADJ
+_EXIT_STATUS: Final[int] = lib.ONLOOKER_FREEZE_EXIT_STATUS
+
+
+def _oom_score_adj(pid: int) -> int:
+    return int(Path(f"/proc/{pid}/oom_score_adj").read_text())
 
 
 def _native(

@@ -106,10 +106,10 @@ def test_nothing_is_seen_by_the_target(interpreter: Interpreter, start_target: S
 
 
 def private_kib(pid: int) -> int:
-    """The pages that a process shares with nobody."""
+    """The pages that a process wrote to and shares with nobody."""
     rollup = Path(f"/proc/{pid}/smaps_rollup").read_text()
-    fields = dict(line.split(":", 1) for line in rollup.splitlines()[1:])
-    return sum(int(fields[name].split()[0]) for name in ("Private_Clean", "Private_Dirty"))
+    (line,) = (line for line in rollup.splitlines() if line.startswith("Private_Dirty:"))
+    return int(line.split()[1])
 
 
 def is_reading(pid: int) -> bool:
