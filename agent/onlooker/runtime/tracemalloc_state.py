@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import struct
 from array import array
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from itertools import pairwise
@@ -32,6 +32,7 @@ TRACES_LIMIT: Final = 1 << 24
 TRACE: Final = struct.Struct("<QQ")
 """trace_t of CPython: a size in bytes, and the address of a traceback."""
 
+_RUNTIME_BYTES: Final = 1 << 16  # of _PyRuntime: the struct began at 2,768 to 10,432
 _DATA_LIMIT_BYTES: Final = 64 << 20
 _PIECE_BYTES: Final = 8 << 20
 _ADDRESS_LIMIT: Final = 1 << 47
@@ -104,7 +105,7 @@ def find_state(runtime: Runtime, memory: Memory) -> State | None:
     offsets = runtime.layout.offsets
     image = _image(runtime, memory)
     if offsets["tracemalloc_traces"] != NONE:
-        return _in_struct(memory, offsets, image)
+        return _in_struct(runtime, memory, image)
     config = _symbol_config(memory, image)
     if config is None:
         # The tables have to tell: it is on if there are traces.
@@ -123,7 +124,7 @@ def is_tracing(runtime: Runtime, memory: Memory) -> bool:
     offsets = runtime.layout.offsets
     image = _image(runtime, memory)
     if offsets["tracemalloc_traces"] != NONE:
-        return _in_struct(memory, offsets, image) is not None
+        return _in_struct(runtime, memory, image) is not None
     config = _symbol_config(memory, image)
     return config.is_on if config else find_state(runtime, memory) is not None
 
@@ -147,13 +148,16 @@ def read_table(memory: Memory, offsets: Mapping[str, int], address: int) -> Tabl
     return table
 
 
-def _in_struct(memory: Memory, offsets: Mapping[str, int], image: LoadedElf) -> State | None:
-    for place, traces, _ in _tables(memory, offsets, image):
-        start = place - offsets["tracemalloc_traces"]
+def _in_struct(runtime: Runtime, memory: Memory, image: LoadedElf) -> State | None:
+    offsets = runtime.layout.offsets
+    start = runtime.runtime_address
+    places = [(start, start + _RUNTIME_BYTES)]
+    for place, traces, _ in _tables(memory, offsets, image, places):
+        state = place - offsets["tracemalloc_traces"]
         with suppress(MemoryFault):
-            config = _read_config(memory, start + offsets["tracemalloc_config"])
+            config = _read_config(memory, state + offsets["tracemalloc_config"])
             traced, peak, filenames, tracebacks, domains = (
-                _word(memory, start + offsets[f"tracemalloc_{name}"])
+                _word(memory, state + offsets[f"tracemalloc_{name}"])
                 for name in (
                     *("traced_memory", "peak_traced_memory"),
                     *("filenames", "tracebacks", "domains"),
@@ -169,7 +173,7 @@ def _in_struct(memory: Memory, offsets: Mapping[str, int], image: LoadedElf) -> 
 def _in_statics(
     memory: Memory, offsets: Mapping[str, int], image: LoadedElf, config: _Config
 ) -> State:
-    tables = list(_tables(memory, offsets, image))
+    tables = list(_tables(memory, offsets, image, image.writable))
     for place, traces, table in tables:
         if not _has_traces(memory, offsets, table, config):
             continue
@@ -202,11 +206,14 @@ def _image(runtime: Runtime, memory: Memory) -> LoadedElf:
 
 
 def _tables(
-    memory: Memory, offsets: Mapping[str, int], image: LoadedElf
+    memory: Memory,
+    offsets: Mapping[str, int],
+    image: LoadedElf,
+    places: Sequence[tuple[int, int]],
 ) -> Iterator[tuple[int, int, Table]]:
-    """Yield the tables that a word of the image's data points to: that word's address first."""
+    """Yield the tables that a word in these places points to: that word's address first."""
     blocks = Blocks(memory)
-    for start, end in image.writable:
+    for start, end in places:
         start = -(-start // 8) * 8
         words = _words(memory, start, min(end - start, _DATA_LIMIT_BYTES) // 8)
         for index, word in enumerate(words):
