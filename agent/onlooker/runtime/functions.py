@@ -24,6 +24,7 @@ _MODULES_LIMIT: Final = 1 << 16
 _ITEMS_LIMIT: Final = 1 << 14  # of one module or class
 _VISITS_LIMIT: Final = 1 << 18  # of modules, classes, functions and code objects
 _NAME_LIMIT: Final = 4096
+_LINE_TABLE_LIMIT_BYTES: Final = 1 << 20
 _WRAPPER_WORDS: Final = {"classmethod": 1, "staticmethod": 1, "property": 3}
 """How many functions such an object has after its head (Objects/funcobject.c, descrobject.c)."""
 
@@ -119,7 +120,9 @@ class FunctionFinder:
         name = "code_qualname" if offsets["code_qualname"] != NONE else "code_name"
         raw = self._memory.read(code + offsets["code_firstlineno"], 4)
         first = int.from_bytes(raw, "little", signed=True)
-        table = objects.bytes_(objects.pointer(code + offsets["code_linetable"]))
+        table = objects.bytes_(
+            objects.pointer(code + offsets["code_linetable"]), _LINE_TABLE_LIMIT_BYTES
+        )
         lines = LineTable(self._layout.line_table, table, first).lines
         return FunctionLines(self._text(objects.pointer(code + offsets[name])), first), lines
 
