@@ -13,7 +13,7 @@ from .elf import read_c_string
 from .layouts import NONE, Layout
 from .version import version_text
 
-_INTERPRETERS_LIMIT: Final = 64
+_INTERPRETERS_LIMIT: Final = 4096
 _THREADS_LIMIT: Final = 16
 _FRAMES_LIMIT: Final = 16
 _ATTEMPTS: Final = 50
@@ -25,12 +25,14 @@ def check_ready(memory: Memory, runtime_address: int, layout: Layout) -> None:
     name = f"Python {version_text(layout.version)}"
     if _word(memory, runtime_address + offsets["runtime_finalizing"]):
         raise NotReady(f"{name} is shutting down in this process")
-    head = _word(memory, runtime_address + offsets["runtime_interpreters_head"])
-    if not head or not _word(memory, head + offsets["interpreter_threads_head"]):
-        raise NotReady(
-            f"{name} hasn't been initialised yet in this process, or has been finalised",
-            "Try again when the program has started.",
-        )
+    # One that runs nothing now may have no threads; the main one, the last, always has.
+    for interpreter in _interpreters(memory, runtime_address, layout):
+        if _word(memory, interpreter + offsets["interpreter_threads_head"]):
+            return
+    raise NotReady(
+        f"{name} hasn't been initialised yet in this process, or has been finalised",
+        "Try again when the program has started.",
+    )
 
 
 def self_check(memory: Memory, runtime_address: int, layout: Layout) -> int:
@@ -74,12 +76,19 @@ def _code_type(memory: Memory, runtime_address: int, layout: Layout) -> int:
     return found
 
 
-def _threads(memory: Memory, runtime_address: int, layout: Layout) -> Iterator[int]:
+def _interpreters(memory: Memory, runtime_address: int, layout: Layout) -> Iterator[int]:
     offsets = layout.offsets
     interpreter = _word(memory, runtime_address + offsets["runtime_interpreters_head"])
     for _ in range(_INTERPRETERS_LIMIT):
         if not interpreter:
             return
+        yield interpreter
+        interpreter = _word(memory, interpreter + offsets["interpreter_next"])
+
+
+def _threads(memory: Memory, runtime_address: int, layout: Layout) -> Iterator[int]:
+    offsets = layout.offsets
+    for interpreter in _interpreters(memory, runtime_address, layout):
         thread = _word(memory, interpreter + offsets["interpreter_threads_head"])
         for _ in range(_THREADS_LIMIT):
             if not thread:
@@ -88,7 +97,6 @@ def _threads(memory: Memory, runtime_address: int, layout: Layout) -> Iterator[i
                 raise ValueError("a thread state doesn't point to its interpreter")
             yield thread
             thread = _word(memory, thread + offsets["thread_next"])
-        interpreter = _word(memory, interpreter + offsets["interpreter_next"])
 
 
 def _executables(memory: Memory, thread: int, layout: Layout) -> Iterator[int]:
