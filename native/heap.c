@@ -21,6 +21,9 @@
 /* A free block's first word is the next one's address, and no count is as large as that. */
 #define COUNT_LIMIT (UINT64_C(1) << 32)
 
+/* Where the count has 4 bytes, flags may be in the last two of 8. */
+#define COUNT_MASK ((UINT64_C(1) << 48) - 1)
+
 static bool is_set(const uint64_t *bitmap, uint64_t unit)
 {
     return bitmap[unit / 64] >> unit % 64 & 1;
@@ -105,7 +108,7 @@ void heap_free(heap *heap)
     free(heap->pooled);
     series *all[] = {&heap->stack,      &heap->lists,      &heap->units,   &heap->node_types,
                      &heap->bytes,      &heap->first_edge, &heap->targets, &heap->labels,
-                     &heap->name_items, &heap->name_text,  &heap->roots};
+                     &heap->name_items, &heap->name_text,  &heap->roots,   &heap->large_bytes};
     for (size_t i = 0; i < sizeof all / sizeof *all; i++)
         free(all[i]->items);
     free(heap->ordered);
@@ -127,7 +130,7 @@ static uint32_t object_type(heap *heap, uint64_t address)
         return TYPE_NONE;
     uint64_t count = words[0];
     if (heap->layout.object_refcount_bytes == 4)
-        count &= COUNT_LIMIT - 1;
+        count &= COUNT_MASK;
     return count && count < COUNT_LIMIT ? types_at(&heap->types, words[1]) : TYPE_NONE;
 }
 

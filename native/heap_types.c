@@ -26,6 +26,7 @@ static const struct {
     {"NotImplementedType", SHAPE_ATOM},
     {"float", SHAPE_ATOM},
     {"complex", SHAPE_ATOM},
+    {"PyCapsule", SHAPE_ATOM},
     {"bytearray", SHAPE_BYTEARRAY},
     {"set", SHAPE_SET},
     {"frozenset", SHAPE_SET},
@@ -44,6 +45,7 @@ static const struct {
     {"async_generator", SHAPE_GENERATOR},
     {"collections.deque", SHAPE_DEQUE},
     {"array.array", SHAPE_ARRAY},
+    {"frozendict", SHAPE_DICT},
     {"numpy.ndarray", SHAPE_NDARRAY},
 };
 

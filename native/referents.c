@@ -97,6 +97,16 @@ static bool visit_function(heap *heap, uint64_t address, const type *type)
            refer_array(heap, address + globals, 1, ONLOOKER_HELD_GLOBALS, 0);
 }
 
+/* Objects are as far as the list of weak references and two words behind it: the code of 3.11 as
+ * bytes, pointers elsewhere. What follows may never have been written to (_co_unique_id of 3.14).
+ */
+static bool visit_code(heap *heap, uint64_t address, const type *type)
+{
+    uint64_t end = (uint64_t)type->weaklistoffset + 24;
+    return refer_fields(heap, address, 16, end < type->basicsize ? end : type->basicsize,
+                        &type->weaklistoffset, 1);
+}
+
 /* The attributes of an instance. */
 static bool refer_attributes(heap *heap, uint64_t address, const type *type, uint64_t size)
 {
@@ -215,7 +225,7 @@ bool referents_visit(heap *heap, uint64_t address, const type *type)
         good = visit_function(heap, address, type);
         break;
     case SHAPE_CODE:
-        good = refer_fields(heap, address, 16, type->basicsize, &type->weaklistoffset, 1);
+        good = visit_code(heap, address, type);
         break;
     case SHAPE_WEAKREF:
         good = refer_array(heap, address + (uint32_t)layout->weakref_callback, 1,

@@ -45,8 +45,7 @@ bool visit_frame_object(heap *heap, uint64_t address, const type *type, uint64_t
         return refer_fields(heap, address, 16, (uint32_t)layout->frameobject_data, excluded, 1) &&
                (iframe != data || refer_frame(heap, iframe));
     }
-    const int64_t excluded[] = {layout->frameobject_gen, layout->frame_valuestack,
-                                layout->frame_stackpointer};
+    const int64_t excluded[] = {layout->frame_valuestack, layout->frame_stackpointer};
     uint64_t locals = address + (uint32_t)layout->frameobject_localsplus;
     if (!word_at(heap, address, layout->tuple_size, &size) || size > FIELDS_LIMIT)
         return false;
@@ -64,7 +63,8 @@ bool visit_frame_object(heap *heap, uint64_t address, const type *type, uint64_t
     }
     if (top < stack || top - stack > FIELDS_LIMIT)
         top = stack;
-    return refer_fields(heap, address, 16, (uint32_t)layout->frameobject_localsplus, excluded, 3) &&
+    /* All references lie before f_gen; f_blockstack, behind it, may never have been written to. */
+    return refer_fields(heap, address, 16, (uint32_t)layout->frameobject_gen, excluded, 2) &&
            refer_array(heap, locals, (top - locals) / 8, ONLOOKER_HELD_LOCAL, 0);
 }
 
