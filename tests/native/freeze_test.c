@@ -105,6 +105,31 @@ TEST(a_stop_ends_by_itself)
     end_target();
 }
 
+static void close_when_told(void)
+{
+    while (!target->flag)
+        turn(0);
+    close(target->pipe[1]);
+    count_on();
+}
+
+TEST(what_the_target_closes_is_closed_though_the_clone_lives)
+{
+    char byte;
+    start_target(close_when_told);
+    close(target->pipe[1]);
+    freeze_options options = make_options(ONLOOKER_FREEZE_SNAPSHOT);
+    freeze *frozen = begin_freeze(&options);
+    target->flag = 1;
+    CHECK_EQUAL(read(target->pipe[0], &byte, 1), 0);
+    freeze_report report;
+    freeze_look(frozen, &report);
+    CHECK(report.held);
+    freeze_close(frozen);
+    check_free();
+    end_target();
+}
+
 /* --- threads that wait in the kernel --- */
 
 #define WAIT_NS 20000000

@@ -1,4 +1,4 @@
-"""How much memory a process may still get, by what the kernel tells of the machine and its groups."""
+"""How much memory a process may still get, as the kernel tells of the machine and its groups."""
 
 import os
 from pathlib import Path
