@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/ptrace.h>
+#include <sys/resource.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
@@ -102,8 +103,10 @@ static bool is_guarded(int32_t pid, int32_t tid)
 
 static int fail(freeze *frozen, int outcome, int32_t tid, int error)
 {
+    pthread_mutex_lock(&frozen->lock);
     frozen->report.tid = tid;
     frozen->report.error = error;
+    pthread_mutex_unlock(&frozen->lock);
     return outcome;
 }
 
@@ -281,7 +284,8 @@ static uint32_t reap_inside(freeze *frozen, DIR *tasks, const int32_t *zombies, 
             continue;
         thread.keep = frozen->options.own_child && thread.tid == frozen->options.pid;
         candidates++;
-        if (tracee_interrupt_new(&thread) ||
+        int error = tracee_interrupt_new(&thread);
+        if ((error && judge_refusal(frozen, &thread, error) != SEIZED_AFTER_ALL) ||
             tracee_wait_stop(&thread, monotonic_ns() + REAP_LIMIT_NS) != TRACEE_STOP)
             continue;
         inject_resume_wait(thread.tid);
@@ -373,6 +377,9 @@ static void *work(void *argument)
     freeze *frozen = argument;
     char path[64];
     snprintf(path, sizeof path, "/proc/%d/task", frozen->options.pid);
+    /* The target stands still for as long as this thread waits for a CPU. Where it may not, well.
+     */
+    setpriority(PRIO_PROCESS, 0, -20); /* on Linux, of this thread only */
     DIR *tasks = opendir(path);
     int outcome = tasks ? begin(frozen, tasks) : ONLOOKER_FREEZE_GONE;
     pthread_mutex_lock(&frozen->lock);
