@@ -24,6 +24,9 @@ from onlooker.traces import read_traces
 _ATTEMPTS: Final = 5
 _ATTEMPT_AFTER_S: Final = 0.05
 
+_NOTABLE: Final = 0.001
+"""Of all bytes: what is less is not worth a note."""
+
 RATE: Final = 1
 """Bytes for each of which something was sampled: every object and every trace counts."""
 
@@ -43,6 +46,7 @@ class MemoryPicture:
     time_ns: int
     pause_ns: int
     freeze: Freeze
+    by: HeapBy = "path"
     types: Sequence[HeapType] = ()
     totals: HeapTotals | None = None
     rows: Sequence[MemoryRow] = ()
@@ -123,6 +127,7 @@ def _objects(
         time_ns,
         picture.pause_ns,
         picture.how,
+        by,
         types,
         totals,
         rows,
@@ -173,7 +178,7 @@ def _about_objects(by: HeapBy, totals: HeapTotals) -> Iterator[str]:
 
 
 def _doubts(totals: HeapTotals) -> Iterator[str]:
-    if totals.unsized_bytes:
+    if totals.unsized_bytes > totals.bytes * _NOTABLE:
         yield f"{totals.unsized_bytes} bytes are counted as asked for: their blocks don't tell"
     if totals.broken:
         yield f"{totals.broken} objects contradict themselves; what they hold is not counted"

@@ -163,9 +163,10 @@ def _reference(heap: Heap, other: int, label: int, holder: int) -> Reference:
 
 
 def _like(heap: Heap, type_name: str) -> str:
-    names = {kind.qualified for kind in heap.types if kind.objects}
-    like = get_close_matches(type_name, names, _LIKE)
-    last = type_name.rpartition(".")[2].lower()
-    like += [name for name in sorted(names) if name.rpartition(".")[2].lower() == last]
-    found = ", ".join(dict.fromkeys(like))
+    by_last: dict[str, list[str]] = {}
+    for kind in heap.types:
+        if kind.objects:
+            by_last.setdefault(kind.name.rpartition(".")[2], []).append(kind.qualified)
+    like = get_close_matches(type_name.rpartition(".")[2], by_last, _LIKE)
+    found = ", ".join(name for last in like for name in by_last[last][:_LIKE])
     return f"There are: {found}." if found else "--by type tells all types that there are."

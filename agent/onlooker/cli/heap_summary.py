@@ -10,7 +10,7 @@ from typing import Any, Final
 from onlooker.cli.summary import how_to_open as how_to_open
 from onlooker.cli.terminal import BOLD, YELLOW, styled
 from onlooker.heap import MemoryPicture
-from onlooker.profile import top
+from onlooker.profile import holding, top
 from onlooker.profile.amounts import percent, size
 from onlooker.profile.model import Profile
 from onlooker.profile.printable import printable
@@ -35,9 +35,12 @@ def lines(target: Target, picture: MemoryPicture, profile: Profile, rows: int) -
         yield f"{size(total, 'bytes')} resident:"
         for row in picture.rows:
             yield f"{size(row.size, 'bytes'):>10} {percent(row.size, total)}  {row.what}"
-    yield from top.lines(profile, rows)
     if picture.types:
+        if picture.by == "path":
+            yield from holding.lines(profile, rows)
         yield from _types(picture, rows)
+    else:
+        yield from top.lines(profile, rows)
     for note in picture.notes:
         yield styled(f"note: {printable(note)}", YELLOW)
 
