@@ -110,6 +110,11 @@ class Frozen:
             return _look(self._native) if self._native is not None else self._report
 
     @property
+    def _is_held(self) -> bool:
+        with self._lock:
+            return self._native is not None
+
+    @property
     def _expired(self) -> bool:
         report = self._now()
         return bool(report and report.expired)
@@ -129,7 +134,7 @@ def frozen(pid: int, freeze: Freeze = "snapshot") -> Iterator[Frozen]:
     try:
         yield taken
     except Exception as error:
-        if taken.how == "snapshot" and _has_ended(taken.pid):
+        if taken.how == "snapshot" and taken._is_held and _has_ended(taken.pid):
             raise OnlookerError(
                 f"the snapshot of process {pid} was killed while it was read",
                 "If the kernel did it for lack of memory (sudo dmesg tells), use --freeze stop.",
