@@ -35,7 +35,7 @@ for number in range(SESSIONS):
 CHAIN = None
 for _ in range(1000):
     CHAIN = Node(CHAIN)
-CONFIG = {"limits": [float(number) for number in range(300)]}
+CONFIG = {"limits": [float(number) for number in range(3000)]}
 
 
 def work(ready):

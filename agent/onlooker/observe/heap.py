@@ -9,7 +9,7 @@ from typing import Any, Final, NamedTuple
 from onlooker._native import ffi, lib
 from onlooker.errors import MemoryFault, NotReady, OnlookerError
 from onlooker.runtime.collector import collectors, interpreters
-from onlooker.runtime.heap_roots import MODULES, NATIVE, HeapRoot, heap_roots
+from onlooker.runtime.heap_roots import NATIVE, HeapRoot, heap_roots
 from onlooker.runtime.locate import Runtime, load_images
 from onlooker.runtime.maps import Region, read_maps
 from onlooker.runtime.objects import Objects
@@ -253,7 +253,7 @@ class Heap:
         self._run()
 
     def _add_root(self, root: HeapRoot) -> None:
-        add = lib.heap_add_module if root.tier == MODULES and root.is_module else lib.heap_add_root
+        add = lib.heap_add_module if root.is_module else lib.heap_add_root
         # What is no object (a variable that holds a number of the interpreter's) is no root.
         if (
             add(self._heap, root.address, self._label(root.names), root.tier)

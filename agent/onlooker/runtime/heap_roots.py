@@ -37,8 +37,8 @@ class HeapRoot(NamedTuple):
     is_module: bool = False
 
 
-MODULES, TASKS, FRAMES, NATIVE = range(4)
-"""The tiers."""
+PROGRAM, FRAMES, NATIVE = range(3)
+"""The tiers: modules and tasks; variables of frames that run; what native code has."""
 
 
 def heap_roots(runtime: Runtime) -> Iterator[HeapRoot]:
@@ -52,9 +52,12 @@ def heap_roots(runtime: Runtime) -> Iterator[HeapRoot]:
     prefixes = [(f"interpreter {number}",) if several else () for number in range(len(addresses))]
     for address, prefix in zip(addresses, prefixes, strict=True):
         for module, name in _modules(runtime, objects, address):
-            yield HeapRoot(module, (*prefix, f"module {name}"), MODULES, is_module=True)
-    for task in read_tasks(runtime).tasks:
-        yield HeapRoot(task.address, (f"task {task.name}",), TASKS)
+            yield HeapRoot(module, (*prefix, f"module {name}"), PROGRAM, is_module=True)
+    tasks = read_tasks(runtime)
+    for task in tasks.tasks:
+        # Not by their own names, which mostly are numbers.
+        coroutine = tasks.codes[task.entry].name if task.entry >= 0 else "<unknown coroutine>"
+        yield HeapRoot(task.address, (f"task {coroutine}",), PROGRAM)
     for address, prefix in zip(addresses, prefixes, strict=True):
         yield from _frames(runtime, objects, address, prefix)
 
