@@ -51,6 +51,7 @@ typedef struct heap_layout {
     int32_t frameobject_gen, frameobject_localsplus, frameobject_iframe, frameobject_data;
     int32_t frame_valuestack, frame_stackpointer, frame_stackdepth, frame_localsplus;
     int32_t frame_executable, frame_executable_tag, iframe_globals, iframe_builtins;
+    int32_t code_localsplusnames, code_varnames, code_cellvars, code_freevars;
     int32_t generator_iframe, generator_frame_state, generator_cleared;
 } heap_layout;
 

@@ -1,5 +1,45 @@
 #include "referents.h"
 
+#define VARIABLES 256u /* of a frame that are told by name */
+
+/* Copies the addresses of the names of a code object's variables, as they lie in a frame. */
+static uint32_t name_variables(heap *heap, uint64_t code, uint64_t names[VARIABLES])
+{
+    const heap_layout *layout = &heap->layout;
+    const int32_t parts[] = {layout->code_localsplusnames, layout->code_varnames,
+                             layout->code_cellvars, layout->code_freevars};
+    uint32_t named = 0;
+    for (size_t i = 0; i < sizeof parts / sizeof *parts; i++) {
+        uint64_t tuple, size;
+        if (parts[i] == ONLOOKER_NONE)
+            continue;
+        if (!word_at(heap, code, parts[i], &tuple) ||
+            !word_at(heap, tuple, layout->tuple_size, &size) || size > VARIABLES - named ||
+            !space_copy(&heap->space, tuple + (uint32_t)layout->tuple_item, names + named,
+                        size * 8))
+            break;
+        named += (uint32_t)size;
+    }
+    return named;
+}
+
+/* The variables of a frame, and what lies on its stack behind them. */
+static bool refer_variables(heap *heap, uint64_t code, uint64_t at, uint64_t count,
+                            uint64_t ignored)
+{
+    uint64_t names[VARIABLES], words[VARIABLES];
+    uint32_t named = heap->graph ? name_variables(heap, code, names) : 0;
+    if (named > count)
+        named = (uint32_t)count;
+    if (!space_copy(&heap->space, at, words, named * UINT64_C(8)))
+        return false;
+    for (uint32_t i = 0; i < named; i++)
+        if (words[i] & ~ignored)
+            heap_refer(heap, words[i] & ~ignored,
+                       heap_label_of_str(heap, names[i], ONLOOKER_HELD_LOCAL));
+    return refer_array(heap, at + named * UINT64_C(8), count - named, ONLOOKER_HELD_LOCAL, ignored);
+}
+
 /* The words of a frame that lie before its local variables, the variables, and as much of its stack
  * as is in use. `globals` and `builtins` are those of its function, which owns them. */
 static bool refer_frame(heap *heap, uint64_t frame)
@@ -27,8 +67,10 @@ static bool refer_frame(heap *heap, uint64_t frame)
      * are roots, and are told by who adds those. */
     if (end < locals || end - locals > FIELDS_LIMIT)
         return !end;
-    return refer_array(heap, locals, (end - locals) / 8, ONLOOKER_HELD_LOCAL,
-                       layout->frame_stackpointer != ONLOOKER_NONE ? 3 : 0);
+    uint64_t code = 0;
+    word_at(heap, frame, layout->frame_executable, &code);
+    return refer_variables(heap, code & ~(uint64_t)(uint32_t)layout->frame_executable_tag, locals,
+                           (end - locals) / 8, layout->frame_stackpointer != ONLOOKER_NONE ? 3 : 0);
 }
 
 bool visit_frame_object(heap *heap, uint64_t address, const type *type, uint64_t *own)
@@ -64,8 +106,10 @@ bool visit_frame_object(heap *heap, uint64_t address, const type *type, uint64_t
     if (top < stack || top - stack > FIELDS_LIMIT)
         top = stack;
     /* All references lie before f_gen; f_blockstack, behind it, may never have been written to. */
+    uint64_t code = 0;
+    word_at(heap, address, layout->frame_executable, &code);
     return refer_fields(heap, address, 16, (uint32_t)layout->frameobject_gen, excluded, 2) &&
-           refer_array(heap, locals, (top - locals) / 8, ONLOOKER_HELD_LOCAL, 0);
+           refer_variables(heap, code, locals, (top - locals) / 8, 0);
 }
 
 bool visit_generator(heap *heap, uint64_t address, const type *type)

@@ -17,7 +17,7 @@ HELD = {
     "module __main__ > CHAIN: __main__.Node > .following: __main__.Node > .load: bytearray": 999
     * 170,
     "thread worker > work > local buffers: list > [...]: bytes": 100 * (BLOB + 33),
-    "task job: _asyncio.Task > .coro: coroutine > <local>: bytearray": 20 * BLOB,
+    "task job: _asyncio.Task > <field>: coroutine > local blob: bytearray": 20 * BLOB,
     "module __main__ > CONFIG: dict > ['limits']: list > [...]: float": 3000 * 32,
 }
 
@@ -35,7 +35,9 @@ def test_who_holds_what(
         if (row := line.split(None, 3)[::3]) and len(row) == 2
     }
     for steps, least in HELD.items():
-        assert least <= in_bytes(rows[steps]) < 1.1 * least + 5000, (steps, rows[steps])
+        # A bytearray of 3.15 has a bytes object, which holds nearly all of it.
+        found = max(in_bytes(size) for path, size in rows.items() if path.startswith(steps))
+        assert least <= found < 1.25 * least + 5000, (steps, found)
     text = go_pprof("-top", "-cum", "-nodecount=100000", "-unit=B", path, cwd=tmp_path)
     for name in ("module __main__", "REGISTRY: __main__.Registry", "thread worker"):
         assert re.search(rf" {re.escape(name)}$", text, re.MULTILINE), name

@@ -102,6 +102,7 @@ class Heap:
         self._progress = progress
         self.roots: list[tuple[str, ...]] = []
         """Names of what holds the graph's roots, by label less ROOTS."""
+        self._labels: dict[tuple[str, ...], int] = {}
         self.graph: Any = None
         heads = list(self._heads())
         self.ranges = heap_ranges(runtime, pid)
@@ -262,9 +263,10 @@ class Heap:
             self._check(lib.ONLOOKER_NO_MEMORY)
 
     def _label(self, names: tuple[str, ...]) -> int:
-        if not self.roots or self.roots[-1] != names:
+        label = self._labels.setdefault(names, ROOTS + len(self.roots))
+        if label == ROOTS + len(self.roots):
             self.roots.append(names)
-        return ROOTS + len(self.roots) - 1
+        return label
 
     def _run(self) -> None:
         """Walks in a thread of its own, since signals are for the main one."""

@@ -19,6 +19,8 @@ from onlooker.profile.model import Function, Location
 # What these hold is their own business: names, constants, bytecode.
 _CLOSED: Final = {"function", "code"}
 
+_FRAMES: Final = {"frame", "generator", "coroutine", "async_generator"}
+
 _STEPS: Final = {
     native.FIELD: "<field>",
     native.ITEM: "[...]",
@@ -130,6 +132,8 @@ def how_held(heap: Heap, label: int, holder: int, owner: int) -> str:
         name = heap.members(holder).get(label - native.AT)
         return f".{name}" if name else _STEPS[native.FIELD]
     name = heap.name(label)
+    if heap.types[holder].name in _FRAMES:
+        return f"local {name}"
     if heap.types[holder].name == "dict" and holder == owner:
         return f"[{name!r}]"
     return name if heap.types[owner].name == "module" else f".{name}"
