@@ -122,7 +122,7 @@ int heap_scan(heap *heap, uint64_t start, uint64_t end, uint32_t label, uint8_t 
 
 void heap_get_totals(const heap *heap, heap_totals *totals);
 /* Looks through the parts of memory in which there were objects of pymalloc's. */
-int heap_get_pools(heap *heap, heap_pools *out);
+void heap_get_pools(heap *heap, heap_pools *out);
 
 uint32_t heap_type_count(const heap *heap);
 void heap_get_types(const heap *heap, heap_type *out);

@@ -115,6 +115,22 @@ static bool load(space *space, uint64_t address, unsigned char *out, uint64_t le
     return true;
 }
 
+/* The same; what can't be read is zero. A mapping may have pages that nobody may touch: glibc's
+ * guard pages are such from 2.42 on (MADV_GUARD_INSTALL). False if nothing can be read. */
+static bool load_what_there_is(space *space, uint64_t address, unsigned char *out, uint64_t length)
+{
+    if (load(space, address, out, length))
+        return true;
+    bool any = false;
+    for (uint64_t at = 0; at < length; at += PAGE_SIZE) {
+        if (load(space, address + at, out + at, PAGE_SIZE))
+            any = true;
+        else
+            memset(out + at, 0, PAGE_SIZE);
+    }
+    return any;
+}
+
 /* The window with this address, of which as much is loaded as is in the address's range. */
 static const unsigned char *window(space *space, const heap_range *range, uint64_t address)
 {
@@ -127,7 +143,7 @@ static const unsigned char *window(space *space, const heap_range *range, uint64
         return bytes + (address - base);
     uint64_t end = base + WINDOW_BYTES < range->end ? base + WINDOW_BYTES : range->end;
     space->tags[slot] = UINT64_MAX;
-    if (!load(space, start, bytes + (start - base), end - start))
+    if (!load_what_there_is(space, start, bytes + (start - base), end - start))
         return NULL;
     space->tags[slot] = start;
     return bytes + (address - base);
