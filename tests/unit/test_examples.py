@@ -121,20 +121,52 @@ def test_otel_collector() -> None:
         assert set(pipeline[role]) == set(config[role])
 
 
-def test_systemd() -> None:
+def unit_file(name: str) -> configparser.ConfigParser:
     unit = configparser.ConfigParser(interpolation=None, strict=True)
     unit.optionxform = str  # type: ignore[assignment,method-assign]
-    text = (EXAMPLES / "onlooker.service").read_text()
-    unit.read_string(text)
+    unit.read_string((EXAMPLES / name).read_text())
+    return unit
+
+
+CAPABILITIES = ["CAP_SYS_PTRACE", "CAP_DAC_READ_SEARCH"]
+
+
+def test_systemd() -> None:
+    unit = unit_file("onlooker.service")
     assert unit.sections() == ["Unit", "Service", "Install"]
     program, *arguments = shlex.split(unit["Service"]["ExecStart"])
     assert program.startswith("/")
     assert parse(arguments).command == "serve"
     for key in ("AmbientCapabilities", "CapabilityBoundingSet"):
-        assert unit["Service"][key].split() == ["CAP_SYS_PTRACE", "CAP_DAC_READ_SEARCH"]
+        assert unit["Service"][key].split() == CAPABILITIES
+    text = (EXAMPLES / "onlooker.service").read_text()
     # What the comment says to add.
     (more,) = re.findall(r"add to ExecStart: (.*)", text)
     assert parse([*arguments, *shlex.split(more)]).token_file == "${CREDENTIALS_DIRECTORY}/token"
+
+
+def test_systemd_timer() -> None:
+    service, timer = unit_file("onlooker-heap.service"), unit_file("onlooker-heap.timer")
+    assert service.sections() == ["Unit", "Service"], "the timer starts it, and nothing else"
+    assert timer.sections() == ["Unit", "Timer", "Install"]
+    assert "Unit" not in timer["Timer"], "it starts the service of its own name"
+    program, *arguments = shlex.split(service["Service"]["ExecStart"])
+    assert program.startswith("/")
+    assert parse(arguments).command == "heap"
+    directory = arguments[arguments.index("--dir") + 1]
+    assert directory == f"/var/lib/{service['Service']['StateDirectory']}"
+    for key in ("AmbientCapabilities", "CapabilityBoundingSet"):
+        assert service["Service"][key].split() == CAPABILITIES
+
+
+def test_crontab() -> None:
+    """It does what the timer does, as often. A % would end the command."""
+    (line,) = re.findall(r"^[^#\n].*", (EXAMPLES / "onlooker-heap.cron").read_text(), re.MULTILINE)
+    *schedule, user, command = line.split(maxsplit=6)
+    assert schedule == ["*/15", *"****"]
+    assert unit_file("onlooker-heap.timer")["Timer"]["OnCalendar"] == "*:0/15"
+    assert (user, command) == ("root", unit_file("onlooker-heap.service")["Service"]["ExecStart"])
+    assert "%" not in command
 
 
 def test_examples_are_mentioned() -> None:
