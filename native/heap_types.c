@@ -45,6 +45,7 @@ static const struct {
     {"async_generator", SHAPE_GENERATOR},
     {"collections.deque", SHAPE_DEQUE},
     {"array.array", SHAPE_ARRAY},
+    {"itertools._tee_dataobject", SHAPE_TEE},
     {"frozendict", SHAPE_DICT},
     {"numpy.ndarray", SHAPE_NDARRAY},
 };
@@ -97,7 +98,7 @@ static bool is_shape_of_its_own(types *types, type *type, uint64_t name_at)
         if (!strcmp(name, NAMED[i].name)) {
             /* Classes of the program may have such a name, too; these have a dict. */
             if (type->flags & FLAG_HEAPTYPE && NAMED[i].shape != SHAPE_DEQUE &&
-                NAMED[i].shape != SHAPE_ARRAY)
+                NAMED[i].shape != SHAPE_ARRAY && NAMED[i].shape != SHAPE_TEE)
                 return false;
             type->shape = NAMED[i].shape;
             return true;

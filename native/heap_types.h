@@ -30,6 +30,7 @@ enum shape {
     SHAPE_GENERATOR,
     SHAPE_DEQUE,
     SHAPE_ARRAY,
+    SHAPE_TEE,
     SHAPE_NDARRAY,
 };
 

@@ -244,6 +244,9 @@ bool referents_visit(heap *heap, uint64_t address, const type *type)
     case SHAPE_ARRAY:
         good = visit_array(heap, address);
         break;
+    case SHAPE_TEE:
+        good = visit_tee(heap, address);
+        break;
     case SHAPE_NDARRAY:
         good = visit_ndarray(heap, address);
         break;

@@ -42,6 +42,7 @@ bool visit_set(heap *heap, uint64_t address);
 bool visit_deque(heap *heap, uint64_t address);
 bool visit_array(heap *heap, uint64_t address);
 bool visit_ndarray(heap *heap, uint64_t address);
+bool visit_tee(heap *heap, uint64_t address);
 bool visit_bytearray(heap *heap, uint64_t address);
 
 /* *OWN is the size of the object's own block. */

@@ -149,6 +149,18 @@ bool visit_array(heap *heap, uint64_t address)
     return true;
 }
 
+/* teedataobject of Modules/itertoolsmodule.c, the same in 3.8 to 3.15; values that were not read
+ * yet were never written to. */
+bool visit_tee(heap *heap, uint64_t address)
+{
+    enum { NUMREAD = 24, VALUES = 40, LINKCELLS = 57 };
+    const int64_t excluded[] = {NUMREAD};
+    uint32_t count;
+    return refer_fields(heap, address, 16, VALUES, excluded, 1) &&
+           space_copy(&heap->space, address + NUMREAD, &count, sizeof count) &&
+           count <= LINKCELLS && refer_array(heap, address + VALUES, count, ONLOOKER_HELD_ITEM, 0);
+}
+
 /* PyArrayObject_fields of numpy/ndarraytypes.h, part of numpy's ABI. */
 bool visit_ndarray(heap *heap, uint64_t address)
 {
