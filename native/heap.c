@@ -250,8 +250,10 @@ int heap_add_module(heap *heap, uint64_t module, uint32_t label, uint8_t tier)
     int result = heap_add_root(heap, module, label, tier);
     if (result == ONLOOKER_OK &&
         space_word(&heap->space, module + (uint32_t)heap->layout.module_dict, &dict) &&
-        !map_set(&heap->module_dicts, dict, 1))
+        !map_set(&heap->module_dicts, dict, 1)) {
+        heap->no_memory = true;
         return ONLOOKER_NO_MEMORY;
+    }
     return result;
 }
 

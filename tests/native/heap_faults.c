@@ -1,0 +1,119 @@
+/* heap_faults.c: lets every allocation, and every so many reads, of a heap's walk fail in turn.
+ *
+ *     heap_faults RECORDING reads|allocations
+ *
+ * Linked with --wrap for malloc, calloc, realloc and pread. */
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "heap_recording.h"
+#include "session.h"
+
+/* So many walks with a read that fails. */
+#define READ_CASES 12u
+
+static heap_recording recording;
+
+/* Until one fails; 0: none does. */
+static uint64_t allocations_left, reads_left;
+static uint64_t reads;
+
+void *__real_malloc(size_t size);
+void *__real_calloc(size_t count, size_t size);
+void *__real_realloc(void *old, size_t size);
+ssize_t __real_pread(int fd, void *out, size_t length, off_t offset);
+void *__wrap_malloc(size_t size);
+void *__wrap_calloc(size_t count, size_t size);
+void *__wrap_realloc(void *old, size_t size);
+ssize_t __wrap_pread(int fd, void *out, size_t length, off_t offset);
+
+static bool fails(uint64_t *left)
+{
+    return *left && !--*left;
+}
+
+void *__wrap_malloc(size_t size)
+{
+    return fails(&allocations_left) ? NULL : __real_malloc(size);
+}
+
+void *__wrap_calloc(size_t count, size_t size)
+{
+    return fails(&allocations_left) ? NULL : __real_calloc(count, size);
+}
+
+void *__wrap_realloc(void *old, size_t size)
+{
+    return fails(&allocations_left) ? NULL : __real_realloc(old, size);
+}
+
+ssize_t __wrap_pread(int fd, void *out, size_t length, off_t offset)
+{
+    reads++;
+    if (!fails(&reads_left))
+        return __real_pread(fd, out, length, offset);
+    errno = EIO;
+    return -1;
+}
+
+static heap *walk(int *result)
+{
+    graph graph;
+    heap *heap = heap_recording_walk(&recording, &recording.layout, (uint32_t)recording.range_count,
+                                     true, &graph, result);
+    if (heap && *result != ONLOOKER_NO_MEMORY)
+        heap_recording_check(heap, *result == ONLOOKER_OK ? &graph : NULL);
+    return heap;
+}
+
+/* Allocation number INDEX, counted from 1, fails. False when there are not so many. */
+static bool fail_allocation(uint64_t index)
+{
+    int result;
+    graph graph;
+    allocations_left = index;
+    heap *heap = heap_recording_walk(&recording, &recording.layout, (uint32_t)recording.range_count,
+                                     true, &graph, &result);
+    bool failed = !allocations_left;
+    allocations_left = 0;
+    session_must(heap || failed, "there is no heap");
+    session_must(!heap || result == (failed ? ONLOOKER_NO_MEMORY : ONLOOKER_OK),
+                 "a failed allocation is not told");
+    heap_free(heap);
+    return failed;
+}
+
+static uint64_t fail_allocations(void)
+{
+    uint64_t cases = 0;
+    while (fail_allocation(cases + 1))
+        cases++;
+    return cases;
+}
+
+static uint64_t fail_reads(void)
+{
+    int result;
+    heap_free(walk(&result));
+    uint64_t all = reads;
+    for (uint64_t i = 0; i < READ_CASES; i++) {
+        reads_left = 1 + all * i / READ_CASES;
+        heap_free(walk(&result));
+        session_must(result == ONLOOKER_OK || result == ONLOOKER_FAULT, "a walk with a fault");
+    }
+    return READ_CASES;
+}
+
+int main(int argc, char **argv)
+{
+    if (argc != 3)
+        return 2;
+    heap_recording_load(&recording, argv[1]);
+    uint64_t cases = strcmp(argv[2], "reads") ? fail_allocations() : fail_reads();
+    printf("%llu\n", (unsigned long long)cases);
+    heap_recording_free(&recording);
+    return 0;
+}

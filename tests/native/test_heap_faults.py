@@ -1,0 +1,37 @@
+"""Whatever memory says, a walk of its heap ends in time, in bounds and without a leak."""
+
+from pathlib import Path
+
+import pytest
+
+from tests.interpreters import Interpreter
+from tests.native.heap_recordings import record
+from tests.native.programs import Programs, run_program
+
+#: Cases for each interpreter, of up to a thousand changed words each.
+CASES = 40
+
+WALKS = ("heap_recording.c", "session.c")
+FAILING = [f"-Wl,--wrap={function}" for function in ("malloc", "calloc", "realloc", "pread")]
+
+
+@pytest.fixture
+def recording(interpreter: Interpreter, tmp_path: Path) -> Path:
+    """A recorded heap of some 15 MB."""
+    record(interpreter, tmp_path / "recording")
+    return tmp_path / "recording"
+
+
+def test_changed_words(programs: Programs, recording: Path) -> None:
+    program = programs.build("heap_fuzz.c", *WALKS)
+    run_program(program, recording, "0", str(CASES))
+
+
+def test_every_allocation_fails(programs: Programs, recording: Path) -> None:
+    program = programs.build("heap_faults.c", *WALKS, link=FAILING)
+    assert int(run_program(program, recording, "allocations")) > 50
+
+
+def test_reads_fail(programs: Programs, recording: Path) -> None:
+    program = programs.build("heap_faults.c", *WALKS, link=FAILING)
+    assert int(run_program(program, recording, "reads")) > 10
