@@ -21,8 +21,9 @@ from .slowdown import Slowdown, slowdown
 from .startup import startup
 from .throughput import Cell, Floor, Shape, as_row, record_shape, stack_bytes, throughput
 from .tools import CLONE, SetupFailed, Tools, set_up, use_private_mounts
+from .walking import walking
 
-MEASURES = ("throughput", "paced", "slowdown", "startup", "memory", "freezing")
+MEASURES = ("throughput", "paced", "slowdown", "startup", "memory", "freezing", "walking")
 AGENTS = ("onlooker", "austin", "tachyon", "py-spy")
 PACES_HZ = (100, 1000)
 NATIVE_THREADS = (0, 160)
@@ -50,6 +51,7 @@ class Plan:
         self.startup_rounds = 3 if quick else 15
         self.ticks = TICKS // 10 if quick else TICKS
         self.heaps_mib = (256,) if quick else (1024, 4096)
+        self.millions = (1,) if quick else (10,)
         self.shapes = [
             Shape(depth, count, leaf) for leaf in leaves for depth in depths for count in threads
         ]
@@ -168,6 +170,12 @@ def _freezing(tools: Tools, plan: Plan) -> list[dict[str, Any]]:
     return [one.as_row() for one in measured]
 
 
+def _walking(tools: Tools, plan: Plan) -> list[dict[str, Any]]:
+    measured = [one for millions in plan.millions for one in walking(tools, millions, plan.rounds)]
+    report.walking_table(measured)
+    return [one.as_row() for one in measured]
+
+
 _MEASURE = {
     "throughput": _throughput,
     "paced": _paced,
@@ -175,6 +183,7 @@ _MEASURE = {
     "startup": _startup,
     "memory": _memory,
     "freezing": _freezing,
+    "walking": _walking,
 }
 
 

@@ -18,6 +18,7 @@ from .slowdown import Ratios, Slowdown
 from .startup import Startup
 from .throughput import Cell, Shape
 from .tools import CLONE, PEERS, Tools
+from .walking import GOALS, Walking
 
 OURS = "onlooker"
 
@@ -169,6 +170,25 @@ def freezing_table(measured: Sequence[Freezing]) -> None:
     table(
         "Longest pause of the target while its memory is looked at, ms",
         ["way, heap", "median", "longest", "ours / this", "goal"],
+        rows,
+    )
+
+
+def walking_table(measured: Sequence[Walking]) -> None:
+    """What finding all objects took, and the memory for it."""
+    rows = [
+        [
+            f"by {one.by}, {one.objects / 1e6:.1f} million",
+            f"{one.times_reading:.1f}",
+            f"{GOALS[one.by]:g}",
+            f"{one.peak_mib:.0f}",
+            f"{one.memory_goal_mib:.0f}",
+        ]
+        for one in measured
+    ]
+    table(
+        "CPU time of onlooker heap, in times of reading the memory once",
+        ["objects", "times", "goal", "peak MiB", "goal"],
         rows,
     )
 

@@ -1,0 +1,107 @@
+"""What it takes to find all objects of a heap, against reading its memory once."""
+
+from __future__ import annotations
+
+import json
+import os
+import statistics
+import tempfile
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from .processes import run
+from .targets import Target
+from .tools import Tools
+
+GOALS: Final = {"type": 4.0, "path": 12.0}
+"""CPU time of the whole command, in times of reading the memory once."""
+
+_PIECE: Final = 1 << 20
+
+
+@dataclass(frozen=True)
+class Walking:
+    """`onlooker heap --by` one thing, on a heap of so many objects."""
+
+    by: str
+    version: str
+    objects: int
+    heap_mib: float
+    read_s: float
+    cpu_s: float
+    peak_mib: float
+
+    @property
+    def times_reading(self) -> float:
+        """How much more it took than reading the memory once."""
+        return self.cpu_s / self.read_s
+
+    @property
+    def memory_goal_mib(self) -> float:
+        """A quarter of the heap, and 200 MiB."""
+        return self.heap_mib / 4 + 200
+
+    def as_row(self) -> dict[str, Any]:
+        """For the JSON line."""
+        return {
+            "by": self.by,
+            "python": self.version,
+            "objects": self.objects,
+            "heap_mib": round(self.heap_mib),
+            "times_reading": round(self.times_reading, 2),
+            "peak_mib": round(self.peak_mib),
+        }
+
+
+def walking(tools: Tools, millions: int, rounds: int) -> list[Walking]:
+    """Looks at one program by type and by path, which take turns with reading."""
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        Target(tools, "3.14", "objects.py", millions) as target,
+    ):
+        profile = Path(folder) / "heap.pb.gz"
+        command = [*tools.onlooker, "heap", "--pid", str(target.pid), "--json", "-o", str(profile)]
+        reads_s: list[float] = []
+        cpu_s: dict[str, list[float]] = {by: [] for by in GOALS}
+        peak_kib = dict.fromkeys(GOALS, 0)
+        told: dict[str, Any] = {}
+        size = 0
+        for _ in range(rounds):
+            size, read_s = _read(target.pid)
+            reads_s.append(read_s)
+            for by in GOALS:
+                done = run([*command, "--by", by], limit_s=900).checked()
+                told = json.loads(done.stdout)
+                cpu_s[by].append(done.cpu_s)
+                peak_kib[by] = max(peak_kib[by], done.peak_rss_kib)
+        return [
+            Walking(
+                by,
+                target.version,
+                told["totals"]["objects"],
+                size / (1 << 20),
+                statistics.median(reads_s),
+                statistics.median(cpu_s[by]),
+                peak_kib[by] / 1024,
+            )
+            for by in GOALS
+        ]
+
+
+def _read(pid: int) -> tuple[int, float]:
+    """The bytes that the process has for itself, and the CPU time that reading them takes."""
+    buffer = bytearray(_PIECE)
+    size, began_s = 0, time.process_time()
+    with open(f"/proc/{pid}/maps") as maps, open(f"/proc/{pid}/mem", "rb", buffering=0) as memory:
+        for line in maps:
+            place, permissions, _, _, inode, *_ = line.split()
+            if not permissions.startswith("rw-p") or inode != "0":
+                continue
+            start, end = (int(address, 16) for address in place.split("-"))
+            for at in range(start, end, _PIECE):
+                size += os.preadv(
+                    memory.fileno(), [memoryview(buffer)[: min(_PIECE, end - at)]], at
+                )
+    return size, time.process_time() - began_s
