@@ -99,5 +99,5 @@ def test_large_blocks_are_as_large_as_malloc_says(
         found = {address: heap.graph.bytes[heap.node_at(address)] for address in told}
     assert len(told) > 15
     for address, size in told.items():
-        # What has a mapping of its own had two words in front up to some version of glibc, then one.
+        # What has a mapping of its own has two words in front, in newer versions of glibc one.
         assert size - found[address] in ((0, 8) if size > MAPPED else (0,)), address
