@@ -164,10 +164,11 @@ bool visit_tee(heap *heap, uint64_t address)
 /* PyArrayObject_fields of numpy/ndarraytypes.h, part of numpy's ABI. */
 bool visit_ndarray(heap *heap, uint64_t address)
 {
-    enum { DATA = 16, ND = 24, DIMENSIONS = 32, STRIDES = 40, BASE = 48, FLAGS = 64, DIMS = 64 };
+    enum { DATA = 16, ND = 24, DIMENSIONS = 32, STRIDES = 40, DESCR = 56, FLAGS = 64, DIMS = 64 };
+    enum { DESCR_TYPE_NUM = 28, NPY_OBJECT = 17 };
     const int64_t excluded[] = {DATA, ND, DIMENSIONS, STRIDES, FLAGS, 72 /* weak references */};
-    uint64_t data, dimensions, strides;
-    uint32_t nd, flags;
+    uint64_t data, dimensions, strides, descr;
+    uint32_t nd, flags, type_num;
     int64_t dims[DIMS], steps[DIMS];
     if (!refer_fields(heap, address, 16, 80, excluded, sizeof excluded / sizeof *excluded) ||
         !word_at(heap, address, DATA, &data) || !word_at(heap, address, DIMENSIONS, &dimensions) ||
@@ -192,5 +193,9 @@ bool visit_ndarray(heap *heap, uint64_t address)
             bytes = reach;
     }
     heap_hold(heap, data, bytes);
-    return true;
+    if (!word_at(heap, address, DESCR, &descr) ||
+        !space_copy(&heap->space, descr + DESCR_TYPE_NUM, &type_num, sizeof type_num))
+        return false;
+    return type_num != NPY_OBJECT ||
+           refer_array(heap, data, (bytes + 7) / 8, ONLOOKER_HELD_ITEM, 0);
 }

@@ -20,10 +20,14 @@ CACHE = Path(
 )
 
 
-def packages(interpreter: Interpreter) -> Path:
-    """The folder that they are in for this interpreter; skips the test where they can't be had."""
+def packages(interpreter: Interpreter, requirements: tuple[str, ...] = REQUIREMENTS) -> Path:
+    """The folder that they are in for this interpreter; skips the test where they can't be had.
+
+    Requirements that are not pure Python are for the interpreter of the tests.
+    """
     version = "{}.{}".format(*interpreter.version)
-    folder = CACHE / "packages" / version
+    others = "" if requirements == REQUIREMENTS else "-" + "-".join(requirements)
+    folder = CACHE / "packages" / f"{version}{others}"
     folder.parent.mkdir(parents=True, exist_ok=True)
     with open(folder.with_suffix(f"{folder.suffix}.lock"), "w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
@@ -38,7 +42,7 @@ def packages(interpreter: Interpreter) -> Path:
                     *("-m", "pip", "--quiet", "--disable-pip-version-check", "--no-input"),
                     *("install", "--only-binary=:all:", "--target", str(unfinished)),
                     *(() if own else ("--python-version", version)),
-                    *REQUIREMENTS,
+                    *requirements,
                 ],
                 check=False,
                 capture_output=True,
@@ -46,7 +50,7 @@ def packages(interpreter: Interpreter) -> Path:
                 env=target_environment({}),
             )
             if done.returncode != 0:
-                message = f"pip can't install {REQUIREMENTS}: {done.stderr[-600:]}"
+                message = f"pip can't install {requirements}: {done.stderr[-600:]}"
                 if os.environ.get("ONLOOKER_REQUIRE_ALL") == "1":
                     pytest.fail(message)
                 pytest.skip(message)

@@ -261,10 +261,12 @@ TEST(arrays_of_numpy_may_have_any_strides)
     begin();
     uint64_t array = make_type("numpy.ndarray", 0, 80, 0);
     uint64_t object = make_object(array, HUGE_BLOCK, 1, HUGE_BLOCK, HUGE_BLOCK + 8);
+    put(object + 56, HUGE_BLOCK);           /* what its items are: no objects */
     put(object + 64, 4);                    /* it owns its data */
     put(HUGE_BLOCK, 1);                     /* its only dimension */
     put(HUGE_BLOCK + 8, UINT64_C(1) << 63); /* and stride */
     uint64_t none = make_object(array, HUGE_BLOCK, 0, 0, 0);
+    put(none + 56, HUGE_BLOCK);
     put(none + 64, 4);
     CHECK_EQUAL(walk(&LAYOUT).broken, 1);
 }
