@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Final, NamedTuple
 
 from onlooker._native import ffi, lib
 from onlooker.errors import MemoryFault, NotReady, OnlookerError
+from onlooker.observe.interruptible import interruptible
 from onlooker.runtime.collector import collectors, interpreters
 from onlooker.runtime.heap_roots import NATIVE, HeapRoot, heap_roots
 from onlooker.runtime.locate import Runtime, load_images
@@ -18,7 +18,6 @@ from onlooker.runtime.type_names import MemberNames, TypeNames
 _PAGE: Final = 4096
 _CACHE_LEAST_BYTES: Final = 64 << 20
 _CACHE_SHARE: Final = 8  # of the memory that may hold objects
-_ASK_EVERY_S: Final = 0.1
 _ENCODINGS: Final = {1: "latin-1", 2: "utf-16-le", 4: "utf-32-le"}
 
 _BORROWED: Final[int] = lib.ONLOOKER_EDGE_BORROWED
@@ -269,21 +268,13 @@ class Heap:
         return label
 
     def _run(self) -> None:
-        """Walks in a thread of its own, since signals are for the main one."""
-        stop, done = ffi.new("int32_t *"), ffi.new("uint64_t *")
-        results: list[int] = []
-        thread = threading.Thread(
-            target=lambda: results.append(lib.heap_walk(self._heap, stop, done))
-        )
-        thread.start()
-        try:
-            while thread.is_alive():
-                thread.join(_ASK_EVERY_S)
-                self._progress(done[0])
-        finally:
-            stop[0] = 1
-            thread.join()
-        self._check(results[0])
+        done = ffi.new("uint64_t *")
+
+        def tell() -> bool:
+            self._progress(done[0])
+            return False
+
+        self._check(interruptible(lambda stop: lib.heap_walk(self._heap, stop, done), tell))
 
     def _check(self, result: int) -> None:
         if result == lib.ONLOOKER_NO_MEMORY:

@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 import struct
-import threading
 from collections.abc import Callable
 from typing import Any, Final, NamedTuple
 
 from onlooker._native import ffi, lib
 from onlooker.errors import OnlookerError
+from onlooker.observe.interruptible import interruptible
 
 LABEL_ROOT: Final[int] = lib.ONLOOKER_LABEL_ROOT
 LABEL_UNREACHABLE: Final[int] = lib.ONLOOKER_LABEL_UNREACHABLE
 LABEL_SHARED: Final[int] = lib.ONLOOKER_LABEL_SHARED
 
 _PATH: Final = struct.Struct("=IIIIQQ")
-_ASK_EVERY_S: Final = 0.1
 
 
 class OwnerPath(NamedTuple):
@@ -47,7 +46,7 @@ class Owners:
         self._graph = graph
         self._owners = ffi.NULL
         found = ffi.new("owners **")
-        result = _interruptible(lambda flag: lib.owners_find(graph, flag, found), stop)
+        result = interruptible(lambda flag: lib.owners_find(graph, flag, found), stop)
         if result == lib.ONLOOKER_INTERRUPTED:
             raise KeyboardInterrupt
         _check(result)
@@ -114,27 +113,6 @@ class Owners:
         if not 0 <= node < self._graph.nodes:
             raise IndexError(f"the graph has no node {node}")
         return node
-
-
-def _interruptible(work: Callable[[Any], int], stop: Callable[[], bool]) -> int:
-    """What ``work`` returns, which ends early when its argument, an int32_t *, is not 0.
-
-    It has a thread of its own, for Python takes a signal only between two of the main thread's
-    instructions.
-    """
-    flag = ffi.new("int32_t *", stop())
-    results: list[int] = []
-    thread = threading.Thread(target=lambda: results.append(work(flag)))
-    thread.start()
-    try:
-        while thread.is_alive():
-            thread.join(_ASK_EVERY_S)
-            if stop():
-                flag[0] = 1
-    finally:
-        flag[0] = 1
-        thread.join()
-    return results[0]
 
 
 def _check(result: int) -> None:
