@@ -166,7 +166,7 @@ void heap_refer(heap *heap, uint64_t address, uint32_t label)
     uint64_t unit = space_unit(&heap->space, address);
     if (unit == UNIT_NONE)
         return;
-    if (heap->deferring)
+    if (heap->deferring && !(unit < heap->swept && space_is_kept(&heap->space, address)))
         set(heap->referenced, unit);
     else if (!find(heap, address, unit))
         return;
@@ -306,6 +306,7 @@ static int sweep(heap *heap, const volatile int32_t *stop, volatile uint64_t *do
     *more = false;
     for (uint64_t word = 0; word <= heap->space.units / 64; word++) {
         uint64_t new;
+        heap->swept = word * 64;
         while ((new = heap->referenced[word] & ~heap->marked[word])) {
             uint64_t unit = word * 64 + (uint64_t)__builtin_ctzll(new);
             heap->referenced[word] &= ~(new & -new);
@@ -334,6 +335,7 @@ int heap_walk(heap *heap, const volatile int32_t *stop, volatile uint64_t *done)
         result = sweep(heap, stop, done, &more);
     }
     heap->deferring = false;
+    heap->swept = 0;
     return result;
 }
 

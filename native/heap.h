@@ -34,7 +34,8 @@ struct heap {
     bool no_memory;
     uint64_t *marked;     /* bitmap of the units of objects that were found */
     uint64_t *referenced; /* the same of what may be objects, and is looked at later ... */
-    bool deferring;       /* ... while this is so */
+    bool deferring;       /* ... while this is so, ... */
+    uint64_t swept;       /* ... but for what lies below and is at hand */
     series lists;         /* addresses of heads */
     series stack;         /* addresses that are found and not visited yet */
     map module_dicts;     /* address of a module's dict -> 1 */

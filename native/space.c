@@ -75,6 +75,14 @@ static const heap_range *range_of(space *space, uint64_t address)
     return &space->ranges[low];
 }
 
+bool space_is_kept(space *space, uint64_t address)
+{
+    const heap_range *range = range_of(space, address);
+    uint64_t base = address & ~(WINDOW_BYTES - 1);
+    return range && space->tags[(base >> WINDOW_BITS) & space->mask] ==
+                        (base > range->start ? base : range->start);
+}
+
 uint64_t space_unit(space *space, uint64_t address)
 {
     const heap_range *range = address % UNIT_BYTES ? NULL : range_of(space, address);

@@ -44,6 +44,9 @@ bool space_has(space *space, uint64_t address, uint64_t length);
 /* Copies what lies there, all of it in one range. False if it does not, or cannot be read. */
 bool space_copy(space *space, uint64_t address, void *out, uint64_t length);
 
+/* Whether what lies there would not have to be read from the target. */
+bool space_is_kept(space *space, uint64_t address);
+
 /* Frees what is kept: there is no more space_copy. */
 void space_forget(space *space);
 
