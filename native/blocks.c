@@ -30,13 +30,19 @@ static uint64_t pool_block_size(const heap *heap, const unsigned char header[POO
 /* The size of pymalloc's blocks at this address, 0 if it isn't one's. */
 static uint64_t pymalloc_size(heap *heap, uint64_t block)
 {
-    uint64_t pool_size = (uint32_t)heap->layout.pool_size, offset = block % pool_size;
-    unsigned char header[POOL_HEADER_BYTES];
-    if (offset < POOL_HEADER_BYTES ||
-        !space_copy(&heap->space, block - offset, header, sizeof header))
-        return 0;
-    uint64_t size = pool_block_size(heap, header);
-    return size && (offset - POOL_HEADER_BYTES) % size == 0 ? size : 0;
+    uint64_t offset = block & ((uint32_t)heap->layout.pool_size - UINT64_C(1));
+    uint64_t at = block - offset;
+    pool *pool = &heap->pools[hash_u64(at) % POOLS];
+    if (pool->at != at) {
+        unsigned char header[POOL_HEADER_BYTES];
+        *pool = (struct pool){.at = at};
+        if (space_copy(&heap->space, at, header, sizeof header))
+            pool->block_size = pool_block_size(heap, header);
+    }
+    return pool->block_size && offset >= POOL_HEADER_BYTES &&
+                   (uint32_t)(offset - POOL_HEADER_BYTES) % (uint32_t)pool->block_size == 0
+               ? pool->block_size
+               : 0;
 }
 
 void heap_get_pools(heap *heap, heap_pools *out)

@@ -26,6 +26,13 @@ typedef struct root {
     uint8_t tier;
 } root;
 
+#define POOLS 256u
+
+/* A pool of pymalloc's, or what might have been one: block_size is 0 then. */
+typedef struct pool {
+    uint64_t at, block_size;
+} pool;
+
 struct heap {
     heap_layout layout;
     space space;
@@ -40,6 +47,7 @@ struct heap {
     series stack;         /* addresses that are found and not visited yet */
     map module_dicts;     /* address of a module's dict -> 1 */
     bool *pooled;         /* for each range: pymalloc has pools there */
+    pool pools[POOLS];    /* that were looked at last */
     heap_totals totals;
 
     /* The object that is being visited, and the bytes that it has by now. */

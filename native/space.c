@@ -4,8 +4,6 @@
 #include <stdlib.h>
 #include <unistd.h>
 
-#define WINDOW_BITS 16u
-#define WINDOW_BYTES (UINT64_C(1) << WINDOW_BITS)
 #define WINDOWS_LEAST 64u
 
 #define ADDRESS_LIMIT (UINT64_C(1) << 63)
@@ -40,9 +38,12 @@ bool space_init(space *space, int fd, const heap_range *ranges, uint32_t count,
 
 void space_forget(space *space)
 {
-    free(space->tags);
+    if (space->tags != &space->no_tag)
+        free(space->tags);
     free(space->windows);
-    space->tags = NULL;
+    space->no_tag = UINT64_MAX;
+    space->tags = &space->no_tag;
+    space->mask = 0;
     space->windows = NULL;
 }
 
@@ -73,14 +74,6 @@ static const heap_range *range_of(space *space, uint64_t address)
         return NULL;
     space->last = low;
     return &space->ranges[low];
-}
-
-bool space_is_kept(space *space, uint64_t address)
-{
-    const heap_range *range = range_of(space, address);
-    uint64_t base = address & ~(WINDOW_BYTES - 1);
-    return range && space->tags[(base >> WINDOW_BITS) & space->mask] ==
-                        (base > range->start ? base : range->start);
 }
 
 uint64_t space_unit(space *space, uint64_t address)
@@ -139,22 +132,32 @@ static bool load_what_there_is(space *space, uint64_t address, unsigned char *ou
     return any;
 }
 
-/* The window with this address, of which as much is loaded as is in the address's range. */
-static const unsigned char *window(space *space, const heap_range *range, uint64_t address)
+/* The window with this address, or NULL. It may have parts of several ranges; the rest is zero. */
+static const unsigned char *window(space *space, uint64_t address)
 {
-    /* A window may have parts of several ranges; each of them has a tag of its own. */
-    uint64_t base = address & ~(WINDOW_BYTES - 1);
-    uint64_t start = base > range->start ? base : range->start;
-    uint64_t slot = (base >> WINDOW_BITS) & space->mask;
+    uint64_t base = address & ~(WINDOW_BYTES - 1), slot = (base >> WINDOW_BITS) & space->mask;
     unsigned char *bytes = space->windows + slot * WINDOW_BYTES;
-    if (space->tags[slot] == start)
-        return bytes + (address - base);
-    uint64_t end = base + WINDOW_BYTES < range->end ? base + WINDOW_BYTES : range->end;
+    if (space->tags[slot] == base)
+        return bytes;
     space->tags[slot] = UINT64_MAX;
-    if (!load_what_there_is(space, start, bytes + (start - base), end - start))
+    const heap_range *last = space->ranges + space->count, *range = range_of(space, address);
+    if (!range)
         return NULL;
-    space->tags[slot] = start;
-    return bytes + (address - base);
+    while (range > space->ranges && range[-1].end > base)
+        range--;
+    bool any = false;
+    uint64_t end = base; /* of what is set so far */
+    for (; range < last && range->start < base + WINDOW_BYTES; range++) {
+        uint64_t start = range->start > base ? range->start : base;
+        memset(bytes + (end - base), 0, start - end);
+        end = range->end < base + WINDOW_BYTES ? range->end : base + WINDOW_BYTES;
+        any |= load_what_there_is(space, start, bytes + (start - base), end - start);
+    }
+    memset(bytes + (end - base), 0, base + WINDOW_BYTES - end);
+    if (!any)
+        return NULL;
+    space->tags[slot] = base;
+    return bytes;
 }
 
 bool space_has(space *space, uint64_t address, uint64_t length)
@@ -163,19 +166,18 @@ bool space_has(space *space, uint64_t address, uint64_t length)
     return range && length <= range->end - address;
 }
 
-bool space_copy(space *space, uint64_t address, void *out, uint64_t length)
+bool space_load(space *space, uint64_t address, void *out, uint64_t length)
 {
-    const heap_range *range = range_of(space, address);
     unsigned char *to = out;
-    if (!range || length > range->end - address || !space->windows)
+    if (!space->windows || !space_has(space, address, length))
         return false;
     while (length) {
-        uint64_t here = WINDOW_BYTES - address % WINDOW_BYTES;
-        here = here < length ? here : length;
-        const unsigned char *from = window(space, range, address);
+        uint64_t offset = address % WINDOW_BYTES;
+        uint64_t here = WINDOW_BYTES - offset < length ? WINDOW_BYTES - offset : length;
+        const unsigned char *from = window(space, address);
         if (!from)
             return false;
-        memcpy(to, from, here);
+        memcpy(to, from + offset, here);
         to += here;
         address += here;
         length -= here;

@@ -12,6 +12,9 @@
 #define UNIT_BYTES 8u
 #define UNIT_NONE UINT64_MAX
 
+#define WINDOW_BITS 16u
+#define WINDOW_BYTES (UINT64_C(1) << WINDOW_BITS)
+
 typedef struct space {
     int fd;
     heap_range *ranges;
@@ -20,8 +23,9 @@ typedef struct space {
     uint32_t last; /* range that was looked up last */
     uint64_t units;
     unsigned char *windows;
-    uint64_t *tags; /* of the address in each window, or UINT64_MAX */
+    uint64_t *tags; /* address of what is in each window, or UINT64_MAX */
     uint64_t mask;  /* windows - 1 */
+    uint64_t no_tag;
     uint64_t read_bytes;
 } space;
 
@@ -41,11 +45,25 @@ bool space_in_image(space *space, uint64_t address);
 /* Whether all of it lies in one range. */
 bool space_has(space *space, uint64_t address, uint64_t length);
 
-/* Copies what lies there, all of it in one range. False if it does not, or cannot be read. */
-bool space_copy(space *space, uint64_t address, void *out, uint64_t length);
+/* space_copy where not all is kept. */
+bool space_load(space *space, uint64_t address, void *out, uint64_t length);
+
+/* Copies what lies there, all of it in one range. False if it does not, or cannot be read. Pages
+ * that nobody may touch are zero, and so may be what lies close to a range and in none. */
+static inline bool space_copy(space *space, uint64_t address, void *out, uint64_t length)
+{
+    uint64_t offset = address % WINDOW_BYTES, slot = (address >> WINDOW_BITS) & space->mask;
+    if (space->tags[slot] != address - offset || length > WINDOW_BYTES - offset)
+        return space_load(space, address, out, length);
+    memcpy(out, space->windows + slot * WINDOW_BYTES + offset, length);
+    return true;
+}
 
 /* Whether what lies there would not have to be read from the target. */
-bool space_is_kept(space *space, uint64_t address);
+static inline bool space_is_kept(const space *space, uint64_t address)
+{
+    return space->tags[(address >> WINDOW_BITS) & space->mask] == (address & ~(WINDOW_BYTES - 1));
+}
 
 /* Frees what is kept: there is no more space_copy. */
 void space_forget(space *space);
