@@ -16,7 +16,6 @@
 #include <sys/uio.h>
 #include <sys/user.h>
 #include <sys/wait.h>
-#include <ucontext.h>
 
 /* A fork of a terabyte takes less. */
 #define CALL_DEADLINE_NS UINT64_C(60000000000)
@@ -51,9 +50,17 @@
 /* The kernel's sigset_t. */
 typedef uint64_t signal_mask;
 
-/* struct rt_sigframe, as far as rt_sigreturn reads it (arch/x86/include/asm/sigframe.h). Its
- * ucontext begins as glibc's does, and its signal mask is shorter. */
-#define FRAME_SIZE (8 + offsetof(ucontext_t, uc_sigmask) + sizeof(signal_mask))
+/* struct rt_sigframe, as far as rt_sigreturn reads it (arch/x86/include/asm/sigframe.h). */
+typedef struct signal_frame {
+    uint64_t return_to;
+    uint64_t flags;
+    uint64_t link;
+    stack_t stack;
+    struct sigcontext context;
+    signal_mask mask;
+} signal_frame;
+
+#define FRAME_SIZE sizeof(signal_frame)
 
 #define STACK_LIMIT                                                                                \
     (2 * FRAME_SIZE + XSTATE_ALIGNMENT + XSTATE_LIMIT + 64) /* with room to align                  \
@@ -214,41 +221,38 @@ static struct user_regs_struct restarted(const struct user_regs_struct *register
 static void put_frame(unsigned char *out, const inject_site *site,
                       const struct user_regs_struct *registers, signal_mask mask, uint64_t xstate)
 {
-    ucontext_t context;
-    memset(&context, 0, sizeof context);
-    context.uc_flags = UC_SIGCONTEXT_SS | UC_STRICT_RESTORE_SS | (xstate ? UC_FP_XSTATE : 0);
-    /* Flags that do not exist: the kernel leaves the alternate stack as it is (do_sigaltstack). */
-    context.uc_stack.ss_flags = 0x7f;
-    const struct {
-        int index;
-        unsigned long long value;
-    } values[] = {
-        {REG_R8, registers->r8},
-        {REG_R9, registers->r9},
-        {REG_R10, registers->r10},
-        {REG_R11, registers->r11},
-        {REG_R12, registers->r12},
-        {REG_R13, registers->r13},
-        {REG_R14, registers->r14},
-        {REG_R15, registers->r15},
-        {REG_RDI, registers->rdi},
-        {REG_RSI, registers->rsi},
-        {REG_RBP, registers->rbp},
-        {REG_RBX, registers->rbx},
-        {REG_RDX, registers->rdx},
-        {REG_RAX, registers->rax},
-        {REG_RCX, registers->rcx},
-        {REG_RSP, registers->rsp},
-        {REG_RIP, registers->rip},
-        {REG_EFL, registers->eflags},
-        {REG_CSGSFS, (registers->ss & 0xffff) << 48 | (registers->cs & 0xffff)},
+    signal_frame frame = {
+        .return_to = site->sigreturn,
+        .flags = UC_SIGCONTEXT_SS | UC_STRICT_RESTORE_SS | (xstate ? UC_FP_XSTATE : 0),
+        /* Flags that do not exist: so the kernel keeps the alternate stack (do_sigaltstack). */
+        .stack = {.ss_flags = 0x7f},
+        .context =
+            {
+                .r8 = registers->r8,
+                .r9 = registers->r9,
+                .r10 = registers->r10,
+                .r11 = registers->r11,
+                .r12 = registers->r12,
+                .r13 = registers->r13,
+                .r14 = registers->r14,
+                .r15 = registers->r15,
+                .rdi = registers->rdi,
+                .rsi = registers->rsi,
+                .rbp = registers->rbp,
+                .rbx = registers->rbx,
+                .rdx = registers->rdx,
+                .rax = registers->rax,
+                .rcx = registers->rcx,
+                .rsp = registers->rsp,
+                .rip = registers->rip,
+                .eflags = registers->eflags,
+                .cs = (uint16_t)registers->cs,
+                .__pad0 = (uint16_t)registers->ss, /* by UC_SIGCONTEXT_SS */
+                .__fpstate_word = xstate,
+            },
+        .mask = mask,
     };
-    for (size_t i = 0; i < sizeof values / sizeof *values; i++)
-        context.uc_mcontext.gregs[values[i].index] = (greg_t)values[i].value;
-    memcpy(&context.uc_mcontext.fpregs, &xstate, sizeof xstate);
-    memcpy(&context.uc_sigmask, &mask, sizeof mask);
-    memcpy(out, &site->sigreturn, 8);
-    memcpy(out + 8, &context, FRAME_SIZE - 8);
+    memcpy(out, &frame, sizeof frame);
 }
 
 /* Lays out the frames below the thread's stack, from low to high: its own, the child's, and its

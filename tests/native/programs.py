@@ -30,6 +30,9 @@ FLAGS: Final = [
     f"-I{NATIVE}",
 ]
 
+#: As native/build.py optimizes it, and without sanitizers.
+OPTIMIZED: Final = ["-O2", "-fno-sanitize=all", "-fomit-frame-pointer"]
+
 #: Far beyond what a program needs: reaching it means that it hangs.
 DEADLINE_S: Final = 600.0
 
