@@ -18,6 +18,7 @@ from onlooker.runtime.type_names import MemberNames, TypeNames
 _PAGE: Final = 4096
 _CACHE_LEAST_BYTES: Final = 64 << 20
 _CACHE_SHARE: Final = 8  # of the memory that may hold objects
+_CACHE_MOST_BYTES: Final = 1 << 30  # what is mapped may be far more than what is used
 _ENCODINGS: Final = {1: "latin-1", 2: "utf-16-le", 4: "utf-32-le"}
 
 _BORROWED: Final[int] = lib.ONLOOKER_EDGE_BORROWED
@@ -217,7 +218,9 @@ class Heap:
                 "fd": self._runtime.memory.fileno(),
                 "graph": graph,
                 "type_type": self._type_type(),
-                "cache_bytes": max(_CACHE_LEAST_BYTES, size // _CACHE_SHARE),
+                "cache_bytes": min(
+                    max(_CACHE_LEAST_BYTES, size // _CACHE_SHARE), _CACHE_MOST_BYTES
+                ),
                 "ranges": native_ranges,
                 "range_count": len(ranges),
             },
