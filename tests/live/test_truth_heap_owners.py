@@ -26,8 +26,8 @@ PLANTED = {
     "OfSet": (1, (MAIN, "members: set", "[...]")),
     "OfChain": (999, (MAIN, "chain: list", "[...]: list", "[...]")),
     "OfClosure": (1, (MAIN, "close: function", "[...]: cell", "<field>")),
-    "OfGenerator": (1, (MAIN, "suspended: generator", "<local>")),
-    "OfTask": (1, ("task awaiting: _asyncio.Task", "<field>: coroutine", "<local>")),
+    "OfGenerator": (1, (MAIN, "suspended: generator", "local local")),
+    "OfTask": (1, ("task awaiting: _asyncio.Task", "<field>: coroutine", "local local")),
     "OfThread": (1, ("thread planted", "work", "local local")),
 }
 
