@@ -7,7 +7,7 @@ from typing import Any
 from onlooker._native import ffi
 from onlooker.errors import MemoryFault
 from onlooker.memory import Memory
-from onlooker.observe.heap import heap_ranges
+from onlooker.observe.heap_ranges import heap_ranges
 from onlooker.runtime.collector import collectors, interpreters
 from onlooker.runtime.heap_roots import heap_roots
 from onlooker.runtime.locate import Runtime, locate

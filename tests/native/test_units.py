@@ -32,8 +32,6 @@ def test_unit(programs: Programs, source: str, test: str) -> None:
 WRITERS = {"freeze_kill_test.c", "freeze_test.c"}
 
 
-@pytest.mark.parametrize(
-    ("source", "test"), [unit for unit in unit_tests() if unit[0] in WRITERS]
-)
+@pytest.mark.parametrize(("source", "test"), [unit for unit in unit_tests() if unit[0] in WRITERS])
 def test_unit_as_shipped(optimized_programs: Programs, source: str, test: str) -> None:
     run_program(optimized_programs.build(source, link=LINK.get(source, ())), test)

@@ -7,15 +7,14 @@ from typing import Any, Final, NamedTuple
 
 from onlooker._native import ffi, lib
 from onlooker.errors import MemoryFault, NotReady, OnlookerError
+from onlooker.observe.heap_ranges import heap_ranges
 from onlooker.observe.interruptible import interruptible
 from onlooker.runtime.collector import collectors, interpreters
 from onlooker.runtime.heap_roots import NATIVE, HeapRoot, heap_roots
-from onlooker.runtime.locate import Runtime, load_images
-from onlooker.runtime.maps import Region, read_maps
+from onlooker.runtime.locate import Runtime
 from onlooker.runtime.objects import Objects
 from onlooker.runtime.type_names import MemberNames, TypeNames
 
-_PAGE: Final = 4096
 _CACHE_LEAST_BYTES: Final = 64 << 20
 _CACHE_SHARE: Final = 8  # of the memory that may hold objects
 _CACHE_MOST_BYTES: Final = 1 << 30  # what is mapped may be far more than what is used
@@ -304,58 +303,3 @@ class Heap:
             )
             for each in found
         ]
-
-
-def heap_ranges(runtime: Runtime, pid: int) -> list[tuple[int, int, bool]]:
-    """Return where objects may be: start, end, and whether it belongs to a program or library.
-
-    That is what a process may write to and doesn't share, and of its images all that it may read.
-    Raises MemoryFault.
-    """
-    try:
-        regions = read_maps(pid)
-    except OSError as error:
-        raise MemoryFault(f"can't read the map of process {pid}: {error}") from None
-    code = {(r.device, r.inode) for r in regions if "x" in r.permissions and r.inode}
-    data = [
-        (start & -_PAGE, -(-end // _PAGE) * _PAGE)
-        for candidate in load_images(runtime.memory, regions, runtime.identity)
-        for start, end in candidate.image.writable
-    ]
-    found: list[tuple[int, int, bool]] = []
-    for region in regions:
-        if region.permissions[0] != "r" or region.permissions[3] != "p" or _is_special(region):
-            continue
-        if region.inode:
-            if (region.device, region.inode) in code:
-                found.append((region.start, region.end, True))
-        elif region.permissions[1] == "w":
-            found.extend(_split(region, data))
-    return _merged(found)
-
-
-def _is_special(region: Region) -> bool:
-    return region.path.startswith("[v")  # vvar, vdso, vsyscall
-
-
-def _split(region: Region, data: Sequence[tuple[int, int]]) -> Iterator[tuple[int, int, bool]]:
-    """Yield the region's parts: .bss of images is mapped without a file, others follow it."""
-    at = region.start
-    for start, end in sorted(data):
-        if start < region.end and end > at:
-            if start > at:
-                yield at, start, False
-            yield max(at, start), min(end, region.end), True
-            at = min(end, region.end)
-    if at < region.end:
-        yield at, region.end, False
-
-
-def _merged(ranges: Sequence[tuple[int, int, bool]]) -> list[tuple[int, int, bool]]:
-    merged: list[tuple[int, int, bool]] = []
-    for start, end, in_image in ranges:
-        if merged and merged[-1][1:] == (start, in_image):
-            merged[-1] = (merged[-1][0], end, in_image)
-        else:
-            merged.append((start, end, in_image))
-    return merged
