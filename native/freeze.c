@@ -26,7 +26,6 @@
 #define BIRTH_LIMIT_NS UINT64_C(10000000000)
 /* Any thread will do to wait for a zombie: one that does not stop soon is left for another. */
 #define REAP_CANDIDATES 10
-#define REAP_LIMIT_NS 100000000u
 
 /* Of field 9 of /proc/PID/stat: a thread that only works for the kernel (include/linux/sched.h). */
 #define PF_IO_WORKER 0x10u
@@ -274,6 +273,7 @@ static int await_birth(freeze *frozen)
 /* Has a thread of the target wait for its zombies, so many of COUNT as it could. */
 static uint32_t reap_inside(freeze *frozen, DIR *tasks, const int32_t *zombies, uint32_t count)
 {
+    uint64_t limit_ns = frozen->options.stop_limit_ns / REAP_CANDIDATES;
     uint32_t done = 0;
     int candidates = 0;
     rewinddir(tasks);
@@ -286,7 +286,7 @@ static uint32_t reap_inside(freeze *frozen, DIR *tasks, const int32_t *zombies, 
         candidates++;
         int error = tracee_interrupt_new(&thread);
         if ((error && judge_refusal(frozen, &thread, error) != SEIZED_AFTER_ALL) ||
-            tracee_wait_stop(&thread, monotonic_ns() + REAP_LIMIT_NS) != TRACEE_STOP)
+            tracee_wait_stop(&thread, monotonic_ns() + limit_ns) != TRACEE_STOP)
             continue;
         inject_resume_wait(thread.tid);
         if (inject_fitness(thread.tid) != INJECT_UNFIT &&
@@ -306,7 +306,10 @@ static void end_clone(freeze *frozen, DIR *tasks)
     thread_stat stat;
     uint32_t done = 0, count = frozen->options.leftover_count;
     kill(child->tid, SIGKILL);
-    while (waitid(P_PID, (id_t)child->tid, &info, WEXITED | __WALL) < 0 && errno == EINTR)
+    /* Of what we trace, the kernel tells stops too, whatever is asked for (wait_task_stopped). */
+    while (waitid(P_PID, (id_t)child->tid, &info, WEXITED | __WALL) == 0
+               ? info.si_code == CLD_TRAPPED
+               : errno == EINTR)
         ;
     /* If the target has ended, the clone has got another parent, which waits for it. */
     if (frozen->inside > 0 && read_stat(child->tid, child->tid, &stat) && stat.state == 'Z' &&

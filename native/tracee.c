@@ -31,26 +31,27 @@ static bool has_ended(const siginfo_t *info)
            info->si_code == CLD_DUMPED;
 }
 
-/* Whatever is asked for, the kernel reports stops of tracees too (wait_task_stopped). */
 static bool wait_event(const tracee *thread, int flags, siginfo_t *info)
 {
     *info = (siginfo_t){0};
-    return waitid(P_PID, (id_t)thread->tid, info, flags | WSTOPPED | WNOHANG | __WALL) == 0 ||
+    return waitid(P_PID, (id_t)thread->tid, info, flags | WEXITED | WNOHANG | __WALL) == 0 ||
            errno == EINTR;
 }
 
 tracee_event tracee_poll(tracee *thread)
 {
     siginfo_t info;
-    if (!wait_event(thread, thread->keep ? 0 : WEXITED, &info))
+    /* A signal whose stop was waited for would be lost if we were killed before we pass it on: the
+     * kernel forgets it with the wait (wait_task_stopped). So all are only looked at. */
+    if (!wait_event(thread, WSTOPPED | WNOWAIT, &info))
         return TRACEE_GONE;
-    if (!info.si_pid && thread->keep && wait_event(thread, WEXITED | WNOWAIT, &info) &&
-        !has_ended(&info))
-        return TRACEE_NONE;
     if (!info.si_pid)
         return TRACEE_NONE;
-    if (has_ended(&info))
+    if (has_ended(&info)) {
+        if (!thread->keep)
+            wait_event(thread, 0, &info);
         return TRACEE_GONE;
+    }
     thread->stopped = true;
     thread->signal = 0;
     if (info.si_status >> 8 == PTRACE_EVENT_STOP)

@@ -113,6 +113,25 @@ static void sleep_on(void)
     }
 }
 
+static void count_signal(int number)
+{
+    (void)number;
+    target->signals++;
+}
+
+/* Each signal that it sends itself is delivered before the call for it returns. */
+static void signal_itself(void)
+{
+    struct sigaction action = {.sa_handler = count_signal, .sa_flags = SA_NODEFER};
+    sigaction(SIGUSR1, &action, NULL);
+    for (;;) {
+        turn(0);
+        uint64_t from = target->signals;
+        if (syscall(SYS_tgkill, getpid(), getpid(), SIGUSR1) || target->signals != from + 1)
+            target->errors++;
+    }
+}
+
 static bool all_are_dead(const int32_t *pids, uint32_t count)
 {
     for (uint32_t i = 0; i < count; i++)
@@ -190,4 +209,9 @@ TEST(killed_at_each_call_a_reading_target_goes_on)
 TEST(killed_at_each_call_a_sleeping_target_goes_on)
 {
     kill_everywhere(sleep_on);
+}
+
+TEST(killed_at_each_call_a_target_loses_no_signal)
+{
+    kill_everywhere(signal_itself);
 }
