@@ -20,14 +20,17 @@ static int poll_stop(thread_stop *stop)
     bool keep = stop->own_child && stop->tid == stop->leader;
     id_t tid = (id_t)stop->tid;
     siginfo_t info = {0};
-    if (waitid(P_PID, tid, &info, WSTOPPED | WNOHANG | __WALL | (keep ? 0 : WEXITED)) < 0)
+    /* The stops are only looked at: a signal whose stop was waited for would be lost if we were
+     * killed before we pass it on (wait_task_stopped). */
+    if (waitid(P_PID, tid, &info, WSTOPPED | WEXITED | WNOHANG | WNOWAIT | __WALL) < 0)
         return errno == EINTR ? EAGAIN : ESRCH;
-    if (!info.si_pid && keep && waitid(P_PID, tid, &info, WEXITED | WNOHANG | WNOWAIT | __WALL) < 0)
-        return ESRCH;
     if (!info.si_pid)
         return EAGAIN;
-    if (info.si_code != CLD_TRAPPED && info.si_code != CLD_STOPPED)
+    if (info.si_code != CLD_TRAPPED && info.si_code != CLD_STOPPED) {
+        if (!keep)
+            waitid(P_PID, tid, &info, WEXITED | WNOHANG | __WALL);
         return ESRCH;
+    }
     /* Either the stop we asked for, or one to deliver a signal, which we pass on. */
     stop->signal = info.si_status >> 8 == PTRACE_EVENT_STOP ? 0 : info.si_status & 0x7f;
     stop->stopped = true;
