@@ -23,8 +23,9 @@ KILLS = 10
 # For each process id and way to freeze that it reads, forks an agent that freezes it for ever
 # again, prints the agent's id once it has done so, and then how the agent ended.
 AGENTS = """
-import os, sys
+import os, signal, sys
 from onlooker.frozen import frozen
+signal.signal(signal.SIGINT, signal.default_int_handler)
 for line in sys.stdin:
     pid, how = line.split()
     reader, writer = os.pipe()
