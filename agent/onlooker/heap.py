@@ -12,8 +12,8 @@ from onlooker.errors import NotReady
 from onlooker.frozen import Frozen, frozen
 from onlooker.memory import Freeze
 from onlooker.observe import heap_sites
-from onlooker.observe.heap import Heap, HeapPools, HeapTotals, HeapType
-from onlooker.observe.memory_rows import MemoryRow, memory_rows, read_resident
+from onlooker.observe.heap import Heap, HeapTotals, HeapType
+from onlooker.observe.memory_rows import MemoryRow, memory_rows, read_mappings, resident
 from onlooker.observe.owners import Owners
 from onlooker.observe.traced import traced_comments, traced_sites
 from onlooker.profile.heap import HeapBy, HeapSite, Source
@@ -100,23 +100,21 @@ def _objects(
     runtime: Runtime, by: HeapBy, freeze: Freeze, time_ns: int, progress: Progress
 ) -> MemoryPicture:
     progress("freezing", 0)
-    with (
-        still(runtime, freeze) as (picture, runtime_then),
-        Heap(
+    with still(runtime, freeze) as (picture, runtime_then):
+        mappings = read_mappings(runtime.pid)  # of about the same moment
+        with Heap(
             runtime_then,
             picture.pid,
             graph=by == "path",
             progress=lambda count: progress("walking", count),
-        ) as heap,
-    ):
-        pools = heap.pools()
-        picture.release()
-        images = [(start, end) for start, end, in_image in heap.ranges if in_image]
-        rows = _rows(runtime.pid, images, heap.totals, pools)
-        progress("finding owners", heap.totals.objects)
-        sites = _sites(heap, by)
-        totals = heap.totals
-        types = heap.types
+        ) as heap:
+            pools = heap.pools()
+            picture.release()
+            totals, types = heap.totals, heap.types
+            progress("finding owners", totals.objects)
+            sites = _sites(heap, by)
+            images = [(start, end) for start, end, in_image in heap.ranges if in_image]
+    rows = memory_rows(resident(mappings, images), totals, pools) if mappings else []
     notes = (*picture.notes, *_doubts(totals))
     comments = (_how(picture), *_about_objects(by, totals), *notes)
     return MemoryPicture(
@@ -139,15 +137,6 @@ def _sites(heap: Heap, by: HeapBy) -> list[HeapSite]:
         with Owners(heap.graph) as owners:
             return list(heap_sites.by_path(heap, owners))
     return list(heap_sites.by_type(heap) if by == "type" else heap_sites.by_module(heap))
-
-
-def _rows(
-    pid: int, images: Sequence[tuple[int, int]], totals: HeapTotals, pools: HeapPools
-) -> list[MemoryRow]:
-    try:
-        return memory_rows(read_resident(pid, images), totals, pools)
-    except OSError:
-        return []  # it has just ended
 
 
 def _traced(runtime: Runtime, freeze: Freeze, time_ns: int, progress: Progress) -> MemoryPicture:

@@ -30,25 +30,38 @@ class Resident(NamedTuple):
     stacks: int
 
 
-def read_resident(pid: int, images: Sequence[tuple[int, int]]) -> Resident:
-    """Read /proc/PID/smaps. ``images`` is where programs and libraries are mapped.
+class Mappings(NamedTuple):
+    """The mappings of a process with their resident bytes, and where stacks of threads are."""
 
-    Raises OSError.
-    """
-    pointers = _stack_pointers(pid)
+    sizes: list[tuple[Region, int]]
+    stack_pointers: list[int]
+
+
+def read_mappings(pid: int) -> Mappings | None:
+    """Read /proc/PID/smaps; None if the process has ended."""
+    try:
+        return Mappings(list(_mappings(pid)), _stack_pointers(pid))
+    except OSError:
+        return None
+
+
+def resident(mappings: Mappings, images: Sequence[tuple[int, int]]) -> Resident:
+    """Sum up what is resident. ``images`` is where programs and libraries are mapped."""
     total = of_images = files = stacks = 0
-    for region, size in _mappings(pid):
+    for region, size in mappings.sizes:
         total += size
         if any(start <= region.start < end for start, end in images):
             of_images += size
-        elif region.path == "[stack]" or any(region.start <= sp < region.end for sp in pointers):
+        elif region.path == "[stack]" or any(
+            region.start <= pointer < region.end for pointer in mappings.stack_pointers
+        ):
             stacks += size
         elif region.inode or region.permissions[3] == "s":
             files += size
     return Resident(total, of_images, files, stacks)
 
 
-def memory_rows(resident: Resident, totals: HeapTotals, pools: HeapPools) -> list[MemoryRow]:
+def memory_rows(found: Resident, totals: HeapTotals, pools: HeapPools) -> list[MemoryRow]:
     """Return rows whose sum is the resident memory."""
     rows = [
         MemoryRow("Python objects", totals.bytes),
@@ -57,13 +70,13 @@ def memory_rows(resident: Resident, totals: HeapTotals, pools: HeapPools) -> lis
             max(0, pools.used_bytes - totals.pymalloc_bytes),
         ),
         MemoryRow("pymalloc: free blocks and pools", pools.bytes - pools.used_bytes),
-        MemoryRow("program and libraries", resident.images),
-        MemoryRow("mapped files and shared memory", resident.files),
-        MemoryRow("stacks", resident.stacks),
+        MemoryRow("program and libraries", found.images),
+        MemoryRow("mapped files and shared memory", found.files),
+        MemoryRow("stacks", found.stacks),
     ]
     # Native libraries' own, what malloc has and hasn't given back, tables of the interpreter. Less
     # than nothing if memory that objects hold is swapped out, or was never touched.
-    rows.append(MemoryRow("native memory", resident.total - sum(row.size for row in rows)))
+    rows.append(MemoryRow("native memory", found.total - sum(row.size for row in rows)))
     return rows
 
 
