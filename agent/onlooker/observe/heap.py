@@ -20,6 +20,8 @@ _CACHE_SHARE: Final = 8  # of the memory that may hold objects
 _CACHE_MOST_BYTES: Final = 1 << 30  # what is mapped may be far more than what is used
 _ENCODINGS: Final = {1: "latin-1", 2: "utf-16-le", 4: "utf-32-le"}
 
+_GRAPH_LIMIT_BYTES: Final = 8 << 32  # its units of 8 bytes have 32 bits
+
 _BORROWED: Final[int] = lib.ONLOOKER_EDGE_BORROWED
 
 ROOTS: Final[int] = lib.ONLOOKER_HELD_ROOTS
@@ -211,6 +213,12 @@ class Heap:
         layout = ffi.new("heap_layout *", {name: offsets[name] for name in fields})
         native_ranges = ffi.new("heap_range[]", ranges)
         size = sum(end - start for start, end, _ in ranges)
+        if graph and size >= _GRAPH_LIMIT_BYTES:
+            raise OnlookerError(
+                f"process {self._runtime.pid} uses {size >> 30} GiB of memory, and who holds what"
+                f" can be told of {_GRAPH_LIMIT_BYTES >> 30} GiB",
+                "Use --by type.",
+            )
         options = ffi.new(
             "heap_options *",
             {
