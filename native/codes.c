@@ -18,12 +18,6 @@
 /* Bytes that hold the header of a str or of a bytes object, whatever the layout (layout_check). */
 #define OBJECT_HEAD_LIMIT 128u
 
-/* PyASCIIObject.state: interned 2 bits (3.14 free-threaded builds apart), kind 3 bits, then compact
- * and ascii, in all of 3.8-3.15. */
-#define STATE_KIND(state) ((state) >> 2 & 7)
-#define STATE_COMPACT(state) ((state) >> 5 & 1)
-#define STATE_ASCII(state) ((state) >> 6 & 1)
-
 static uint32_t furthest(uint32_t size, int32_t offset, uint32_t width)
 {
     uint32_t end = offset == ONLOOKER_NONE ? 0 : (uint32_t)offset + width;

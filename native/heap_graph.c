@@ -7,13 +7,19 @@ static type *type_of_node(const heap *heap, uint32_t node)
     return &heap->types.items[((uint32_t *)heap->node_types.items)[node]];
 }
 
+/* How many units are marked before one. */
+static uint32_t rank_of(const heap *heap, uint64_t unit)
+{
+    uint64_t below = heap->marked[unit / 64] & ((UINT64_C(1) << unit % 64) - 1);
+    return heap->ranks[unit / 64] + (uint32_t)__builtin_popcountll(below);
+}
+
 /* The node of a marked unit, 0 if it was never visited. */
 static uint32_t node_of_unit(const heap *heap, uint64_t unit)
 {
-    uint64_t below = heap->marked[unit / 64] & ((UINT64_C(1) << unit % 64) - 1);
     if (!(heap->marked[unit / 64] >> unit % 64 & 1))
         return 0;
-    return heap->ordered[heap->ranks[unit / 64] + (uint32_t)__builtin_popcountll(below)];
+    return heap->ordered[rank_of(heap, unit)];
 }
 
 /* Finds a node by the rank of its unit among all that are marked. */
@@ -32,11 +38,8 @@ static bool order(heap *heap)
     if (!heap->ordered)
         return false;
     const uint32_t *units = heap->units.items;
-    for (uint32_t node = 1; node < heap->units.count; node++) {
-        uint64_t unit = units[node];
-        uint64_t below = heap->marked[unit / 64] & ((UINT64_C(1) << unit % 64) - 1);
-        heap->ordered[heap->ranks[unit / 64] + (uint32_t)__builtin_popcountll(below)] = node;
-    }
+    for (uint32_t node = 1; node < heap->units.count; node++)
+        heap->ordered[rank_of(heap, units[node])] = node;
     return true;
 }
 

@@ -3,12 +3,6 @@
 #define NAMES_LIMIT (1u << 22)
 #define NAME_LIMIT 256u /* bytes; what is longer is no name */
 
-/* Bits of PyASCIIObject.state, as in referents.c. */
-#define STATE_INTERNED 3u
-#define STATE_KIND_SHIFT 2
-#define STATE_COMPACT (1u << 5)
-#define STATE_ASCII (1u << 6)
-
 static uint32_t add_name(heap *heap, uint64_t key, const unsigned char *text, uint32_t bytes,
                          uint32_t kind)
 {
@@ -46,7 +40,7 @@ bool heap_is_interned(heap *heap, uint64_t address)
            (index = types_at(&heap->types, type_at)) != TYPE_NONE &&
            heap->types.items[index].shape == SHAPE_UNICODE &&
            space_copy(&heap->space, address + (uint32_t)layout->unicode_state, &state, 4) &&
-           state & STATE_INTERNED;
+           STATE_INTERNED(state);
 }
 
 uint32_t heap_label_of_str(heap *heap, uint64_t address, uint32_t fallback)
@@ -60,11 +54,11 @@ uint32_t heap_label_of_str(heap *heap, uint64_t address, uint32_t fallback)
     if (!space_word(&heap->space, address + (uint32_t)layout->unicode_length, &length) ||
         !space_copy(&heap->space, address + (uint32_t)layout->unicode_state, &state, 4))
         return fallback;
-    uint32_t kind = state >> STATE_KIND_SHIFT & 7;
-    if (!(state & STATE_COMPACT) || !kind || length > NAME_LIMIT / kind)
+    uint32_t kind = STATE_KIND(state);
+    if (!STATE_COMPACT(state) || !kind || length > NAME_LIMIT / kind)
         return fallback;
     uint32_t data =
-        (uint32_t)(state & STATE_ASCII ? layout->unicode_ascii_data : layout->unicode_compact_data);
+        (uint32_t)(STATE_ASCII(state) ? layout->unicode_ascii_data : layout->unicode_compact_data);
     if (!space_copy(&heap->space, address + data, text, length * kind))
         return fallback;
     return label_of(add_name(heap, address, text, (uint32_t)length * kind, kind), fallback);

@@ -13,6 +13,13 @@
 #define PAGE_SIZE 4096u
 #define PAGE_OF(address) ((address) & ~(uint64_t)(PAGE_SIZE - 1))
 
+/* PyASCIIObject.state: interned 2 bits (3.14 free-threaded builds apart), kind 3 bits, then compact
+ * and ascii, in all of 3.8-3.15; scripts/layout_probe.c checks it. */
+#define STATE_INTERNED(state) ((state) & 3)
+#define STATE_KIND(state) ((state) >> 2 & 7)
+#define STATE_COMPACT(state) ((state) >> 5 & 1)
+#define STATE_ASCII(state) ((state) >> 6 & 1)
+
 /* CLOCK_MONOTONIC, nanoseconds. */
 uint64_t monotonic_ns(void);
 

@@ -1,10 +1,5 @@
 #include "referents.h"
 
-/* Bits of PyASCIIObject.state; scripts/layout_probe.c checks them. */
-#define STATE_KIND_SHIFT 2
-#define STATE_COMPACT (1u << 5)
-#define STATE_ASCII (1u << 6)
-
 bool visit_list(heap *heap, uint64_t address)
 {
     const heap_layout *layout = &heap->layout;
@@ -63,9 +58,9 @@ bool visit_unicode(heap *heap, uint64_t address, uint64_t *own)
         !space_copy(&heap->space, address + (uint32_t)layout->unicode_state, &state, 4) ||
         length > ITEMS_LIMIT)
         return false;
-    uint64_t char_bytes = state >> STATE_KIND_SHIFT & 7;
+    uint64_t char_bytes = STATE_KIND(state);
     bool has_wstr = layout->unicode_wstr != ONLOOKER_NONE;
-    if (state & STATE_COMPACT && state & STATE_ASCII) {
+    if (STATE_COMPACT(state) && STATE_ASCII(state)) {
         *own = (uint32_t)layout->unicode_ascii_data + length + 1;
         data = address + (uint32_t)layout->unicode_ascii_data;
         utf8 = 0;
@@ -74,7 +69,7 @@ bool visit_unicode(heap *heap, uint64_t address, uint64_t *own)
             !word_at(heap, address, layout->unicode_utf8_length, &utf8_length))
             return false;
         data = address + (uint32_t)layout->unicode_compact_data;
-        if (state & STATE_COMPACT) {
+        if (STATE_COMPACT(state)) {
             *own = (uint32_t)layout->unicode_compact_data + (length + 1) * char_bytes;
         } else if (word_at(heap, address, layout->unicode_data, &data) && data) {
             heap_hold(heap, data, (length + 1) * char_bytes);
@@ -84,7 +79,7 @@ bool visit_unicode(heap *heap, uint64_t address, uint64_t *own)
         heap_hold(heap, utf8, utf8_length + 1);
     if (has_wstr && word_at(heap, address, layout->unicode_wstr, &wstr) && wstr && wstr != data) {
         /* Its length is that of the str if all characters are of one wchar_t. */
-        if (state & STATE_ASCII ||
+        if (STATE_ASCII(state) ||
             !word_at(heap, address, layout->unicode_wstr_length, &wstr_length))
             wstr_length = length;
         if (wstr_length < ITEMS_LIMIT)

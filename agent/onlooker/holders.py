@@ -79,7 +79,7 @@ def who(
             index
             for index, kind in enumerate(heap.types)
             if type_name in {kind.qualified, kind.name, f"{kind.module}.{kind.name}"}
-            and kind.objects + kind.held_objects
+            and kind.all_objects
         ]
         if not wanted:
             raise UsageError(f"there is no object of a type {type_name!r}", _like(heap, type_name))

@@ -8,10 +8,11 @@ from onlooker._native import ffi
 from onlooker.errors import MemoryFault
 from onlooker.memory import Memory
 from onlooker.observe.heap_ranges import heap_ranges
-from onlooker.runtime.collector import collectors, interpreters
+from onlooker.runtime.collector import collectors
 from onlooker.runtime.heap_roots import heap_roots
 from onlooker.runtime.locate import Runtime, locate
 from onlooker.runtime.objects import Objects
+from onlooker.runtime.states import interpreters
 
 from tests.interpreters import PROGRAMS, Interpreter, Target
 
@@ -62,7 +63,7 @@ def _read(memory: Memory, address: int, size: int) -> bytes:
 def _type_type(runtime: Runtime) -> int:
     """The type of types."""
     objects, offsets = Objects(runtime.memory, runtime.layout), runtime.layout.offsets
-    interpreter = next(interpreters(runtime, runtime.memory))
+    interpreter = next(interpreters(runtime.memory, runtime.runtime_address, runtime.layout))
     modules = objects.pointer(interpreter + offsets["interpreter_modules"])
     kind = objects.pointer(modules + offsets["object_type"])
     return objects.pointer(kind + offsets["object_type"])

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -11,9 +10,9 @@ from typing import IO
 from onlooker import outputs, snapshots
 from onlooker.cli import heap_summary, holders, limits, terminal
 from onlooker.cli.arguments import Arguments
-from onlooker.cli.choice import open_target
+from onlooker.cli.choice import matching, open_target
 from onlooker.cli.line import Line
-from onlooker.errors import NoSuchProcess, OnlookerError, UsageError
+from onlooker.errors import OnlookerError, UsageError
 from onlooker.heap import MemoryPicture
 from onlooker.outputs import files
 from onlooker.profile.model import Profile
@@ -36,12 +35,8 @@ def run(arguments: Arguments) -> int:
 
 def _write_one(arguments: Arguments) -> int:
     format_module = outputs.load(arguments.format)
-    to_stdout = arguments.output == files.STDOUT
-    if to_stdout and format_module.BINARY and terminal.is_terminal(sys.stdout):
-        raise UsageError(
-            "the profile is binary, which a terminal can't show",
-            "Give --output a file, or choose a --format of text.",
-        )
+    if arguments.output == files.STDOUT and format_module.BINARY:
+        terminal.refuse_binary()
     with open_target(arguments) as target:
         identity = target.runtime.identity
         path = arguments.output or files.default_name(
@@ -69,7 +64,7 @@ def _picture(arguments: Arguments, target: Target) -> MemoryPicture:
             source=arguments.source,
             by=arguments.heap_by,
             freeze=arguments.freeze,
-            progress=lambda what, count: line.show(f"{what}{f' {count} objects' * bool(count)}"),
+            progress=line.show_objects,
         )
 
 
@@ -132,16 +127,7 @@ class _Snapshots:
     def _pids(self) -> list[int]:
         if self._arguments.pid is not None:
             return [self._arguments.pid]
-        from onlooker.runtime.processes import find_by_name
-
-        pattern = self._arguments.name or ""
-        found = [process.pid for process in find_by_name(pattern)]
-        if not found:
-            raise NoSuchProcess(
-                f"no Python process has a command line that matches {pattern!r}",
-                "`onlooker list` shows all of them.",
-            )
-        return found
+        return [process.pid for process in matching(self._arguments.name or "")]
 
     def _one(self, pid: int) -> None:
         arguments = self._arguments

@@ -10,6 +10,7 @@ from typing import Any, Final
 from onlooker.cli.summary import how_to_open as how_to_open
 from onlooker.cli.terminal import BOLD, YELLOW, styled
 from onlooker.heap import MemoryPicture
+from onlooker.observe.heap import HeapType
 from onlooker.profile import holding, top
 from onlooker.profile.amounts import percent, size
 from onlooker.profile.model import Profile
@@ -45,11 +46,14 @@ def lines(target: Target, picture: MemoryPicture, profile: Profile, rows: int) -
         yield styled(f"note: {printable(note)}", YELLOW)
 
 
+def _largest(picture: MemoryPicture, most: int) -> list[HeapType]:
+    return sorted(picture.types, key=lambda kind: -kind.all_size)[:most]
+
+
 def _types(picture: MemoryPicture, rows: int) -> Iterator[str]:
-    kinds = sorted(picture.types, key=lambda kind: -(kind.size + kind.held_size))
     yield f"{'objects':>10} {'bytes':>10} {'mean':>9}  type"
-    for kind in kinds[:rows]:
-        objects, total = kind.objects + kind.held_objects, kind.size + kind.held_size
+    for kind in _largest(picture, rows):
+        objects, total = kind.all_objects, kind.all_size
         if objects:
             mean = size(total / objects, "bytes")
             yield f"{objects:>10} {size(total, 'bytes'):>10} {mean:>9}  {printable(kind.qualified)}"
@@ -58,7 +62,6 @@ def _types(picture: MemoryPicture, rows: int) -> Iterator[str]:
 def as_json(target: Target, picture: MemoryPicture, path: str) -> str:
     """Return one line of JSON."""
     identity = target.runtime.identity
-    kinds = sorted(picture.types, key=lambda kind: -(kind.size + kind.held_size))
     summary: dict[str, Any] = {
         "pid": identity.pid,
         "program": identity.program,
@@ -73,11 +76,11 @@ def as_json(target: Target, picture: MemoryPicture, path: str) -> str:
         "types": [
             {
                 "type": kind.qualified,
-                "objects": kind.objects + kind.held_objects,
-                "bytes": kind.size + kind.held_size,
+                "objects": kind.all_objects,
+                "bytes": kind.all_size,
             }
-            for kind in kinds[:_TYPES_IN_JSON]
-            if kind.objects + kind.held_objects
+            for kind in _largest(picture, _TYPES_IN_JSON)
+            if kind.all_objects
         ],
         "comments": list(picture.comments),
         "cpu_seconds": time.process_time(),

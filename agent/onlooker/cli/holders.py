@@ -19,20 +19,19 @@ from onlooker.profile.printable import printable
 def run(arguments: Arguments) -> int:
     """Print the answer, as text or JSON."""
     with open_target(arguments) as target, Line(shown=not arguments.quiet) as line:
-
-        def progress(what: str, count: int) -> None:
-            line.show(f"{what}{f' {count} objects' * bool(count)}")
-
         answer: Instances | Story
         if arguments.who is not None:
             answer = holders.who(
-                target.runtime, arguments.who, freeze=arguments.freeze, progress=progress
+                target.runtime, arguments.who, freeze=arguments.freeze, progress=line.show_objects
             )
             text = _instances(answer, arguments.top)
         else:
             assert arguments.object is not None  # argparse sees to it
             answer = holders.tell_object(
-                target.runtime, arguments.object, freeze=arguments.freeze, progress=progress
+                target.runtime,
+                arguments.object,
+                freeze=arguments.freeze,
+                progress=line.show_objects,
             )
             text = _story(answer)
     if arguments.json:

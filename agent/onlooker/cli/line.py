@@ -24,6 +24,10 @@ class Line:
         if self._shown:
             self._write(text[: columns(sys.stderr) - 1])
 
+    def show_objects(self, what: str, count: int) -> None:
+        """Show what is being done, and how many objects of it were met, if any."""
+        self.show(f"{what}{f' {count} objects' * bool(count)}")
+
     def __enter__(self: _Self) -> _Self:
         return self
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 import time
 from collections.abc import Callable, Sequence
 from pathlib import PurePath
@@ -125,11 +124,8 @@ class Session:
                     "standard output takes only one kind of profile",
                     "Give --output a file: each kind gets one of its own, named for it.",
                 )
-            if self._format.BINARY and terminal.is_terminal(sys.stdout):
-                raise UsageError(
-                    "the profile is binary, which a terminal can't show",
-                    "Give --output a file, or choose a --format of text.",
-                )
+            if self._format.BINARY:
+                terminal.refuse_binary()
         if len(kinds) == 1:
             return {kinds[0]: output}
         return {kind: with_word(output, self._format.SUFFIX, kind) for kind in kinds}

@@ -11,7 +11,7 @@ import sys
 from contextlib import suppress
 from typing import IO, Final
 
-from onlooker.errors import OutputError
+from onlooker.errors import OutputError, UsageError
 
 BOLD: Final = "1"
 DIM: Final = "2"
@@ -69,6 +69,15 @@ def styled(text: str, style: str) -> str:
     if is_terminal(sys.stderr) and not os.environ.get("NO_COLOR"):
         return f"\x1b[{style}m{text}\x1b[0m"
     return text
+
+
+def refuse_binary() -> None:
+    """Raise UsageError if stdout is a terminal, which can't show a binary profile."""
+    if is_terminal(sys.stdout):
+        raise UsageError(
+            "the profile is binary, which a terminal can't show",
+            "Give --output a file, or choose a --format of text.",
+        )
 
 
 def is_terminal(file: IO[str] | None) -> bool:

@@ -9,10 +9,11 @@ from onlooker._native import ffi, lib
 from onlooker.errors import MemoryFault, NotReady, OnlookerError
 from onlooker.observe.heap_ranges import heap_ranges
 from onlooker.observe.interruptible import interruptible
-from onlooker.runtime.collector import collectors, interpreters
+from onlooker.runtime.collector import collectors
 from onlooker.runtime.heap_roots import NATIVE, HeapRoot, heap_roots
 from onlooker.runtime.locate import Runtime
 from onlooker.runtime.objects import Objects
+from onlooker.runtime.states import interpreters
 from onlooker.runtime.type_names import MemberNames, TypeNames
 
 _CACHE_LEAST_BYTES: Final = 64 << 20
@@ -50,6 +51,16 @@ class HeapType(NamedTuple):
     size: int
     held_objects: int
     held_size: int
+
+    @property
+    def all_objects(self) -> int:
+        """The objects, whoever refers to them."""
+        return self.objects + self.held_objects
+
+    @property
+    def all_size(self) -> int:
+        """The bytes of these."""
+        return self.size + self.held_size
 
     @property
     def qualified(self) -> str:
@@ -237,10 +248,14 @@ class Heap:
             self._check(lib.ONLOOKER_NO_MEMORY)
         return heap
 
+    def _interpreters(self) -> Iterator[int]:
+        runtime = self._runtime
+        return interpreters(runtime.memory, runtime.runtime_address, runtime.layout)
+
     def _type_type(self) -> int:
         """The address of the type of types, by way of sys.modules, its type, and that one's."""
         offsets, pointer = self._runtime.layout.offsets, self._objects.pointer
-        for interpreter in interpreters(self._runtime, self._runtime.memory):
+        for interpreter in self._interpreters():
             modules = pointer(interpreter + offsets["interpreter_modules"])
             return pointer(pointer(modules + offsets["object_type"]) + offsets["object_type"])
         raise MemoryFault("there is no interpreter")
@@ -253,7 +268,7 @@ class Heap:
         self._run()
         offsets = self._runtime.layout.offsets
         label = self._label(("interpreter",))
-        for interpreter in interpreters(self._runtime, self._runtime.memory):
+        for interpreter in self._interpreters():
             size = offsets["interpreter_size"]
             lib.heap_scan(self._heap, interpreter, interpreter + size, label, NATIVE)
         label = self._label(("native code",))

@@ -46,7 +46,7 @@ def by_module(heap: Heap) -> Iterator[HeapSite]:
     """Yield a site for each type, whose stack is the module that defines it."""
     for kind in heap.types:
         module = _location(kind.module or "<no module>")
-        yield _site((module,), kind.objects + kind.held_objects, kind.size + kind.held_size, kind)
+        yield _site((module,), kind.all_objects, kind.all_size, kind)
 
 
 def by_path(heap: Heap, owners: Owners) -> Iterator[HeapSite]:

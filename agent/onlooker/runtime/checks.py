@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import struct
 from collections.abc import Iterator
 from typing import Final
 
@@ -10,10 +9,10 @@ from onlooker.errors import MemoryFault, NotReady, UnsupportedPython
 from onlooker.memory import Memory
 
 from .elf import read_c_string
-from .layouts import NONE, Layout
+from .layouts import Layout
+from .states import frames, interpreters, read_word
 from .version import version_text
 
-_INTERPRETERS_LIMIT: Final = 4096
 _THREADS_LIMIT: Final = 16
 _FRAMES_LIMIT: Final = 16
 _ATTEMPTS: Final = 50
@@ -23,11 +22,11 @@ def check_ready(memory: Memory, runtime_address: int, layout: Layout) -> None:
     """Raise NotReady unless the interpreter is initialised and isn't being finalised."""
     offsets = layout.offsets
     name = f"Python {version_text(layout.version)}"
-    if _word(memory, runtime_address + offsets["runtime_finalizing"]):
+    if read_word(memory, runtime_address + offsets["runtime_finalizing"]):
         raise NotReady(f"{name} is shutting down in this process")
     # One that runs nothing now may have no threads; the main one, the last, always has.
-    for interpreter in _interpreters(memory, runtime_address, layout):
-        if _word(memory, interpreter + offsets["interpreter_threads_head"]):
+    for interpreter in interpreters(memory, runtime_address, layout):
+        if read_word(memory, interpreter + offsets["interpreter_threads_head"]):
             return
     raise NotReady(
         f"{name} hasn't been initialised yet in this process, or has been finalised",
@@ -63,8 +62,10 @@ def _code_type(memory: Memory, runtime_address: int, layout: Layout) -> int:
     for thread in _threads(memory, runtime_address, layout):
         executables = _executables(memory, thread, layout) if not found else ()
         for executable in executables:
-            object_type = _word(memory, executable + layout.offsets["object_type"])
-            name = read_c_string(memory, _word(memory, object_type + layout.offsets["type_name"]))
+            object_type = read_word(memory, executable + layout.offsets["object_type"])
+            name = read_c_string(
+                memory, read_word(memory, object_type + layout.offsets["type_name"])
+            )
             if name == b"code":
                 found = object_type
                 break
@@ -76,46 +77,23 @@ def _code_type(memory: Memory, runtime_address: int, layout: Layout) -> int:
     return found
 
 
-def _interpreters(memory: Memory, runtime_address: int, layout: Layout) -> Iterator[int]:
-    offsets = layout.offsets
-    interpreter = _word(memory, runtime_address + offsets["runtime_interpreters_head"])
-    for _ in range(_INTERPRETERS_LIMIT):
-        if not interpreter:
-            return
-        yield interpreter
-        interpreter = _word(memory, interpreter + offsets["interpreter_next"])
-
-
 def _threads(memory: Memory, runtime_address: int, layout: Layout) -> Iterator[int]:
     offsets = layout.offsets
-    for interpreter in _interpreters(memory, runtime_address, layout):
-        thread = _word(memory, interpreter + offsets["interpreter_threads_head"])
+    for interpreter in interpreters(memory, runtime_address, layout):
+        thread = read_word(memory, interpreter + offsets["interpreter_threads_head"])
         for _ in range(_THREADS_LIMIT):
             if not thread:
                 break
-            if _word(memory, thread + offsets["thread_interp"]) != interpreter:
+            if read_word(memory, thread + offsets["thread_interp"]) != interpreter:
                 raise ValueError("a thread state doesn't point to its interpreter")
             yield thread
-            thread = _word(memory, thread + offsets["thread_next"])
+            thread = read_word(memory, thread + offsets["thread_next"])
 
 
 def _executables(memory: Memory, thread: int, layout: Layout) -> Iterator[int]:
     """Yield what the innermost frames of a thread execute."""
     offsets = layout.offsets
-    if offsets["thread_cframe"] != NONE:
-        cframe = _word(memory, thread + offsets["thread_cframe"])
-        frame = _word(memory, cframe + offsets["cframe_current_frame"]) if cframe else 0
-    else:
-        frame = _word(memory, thread + offsets["thread_current_frame"])
-    for _ in range(_FRAMES_LIMIT):
-        if not frame:
-            return
-        executable = _word(memory, frame + offsets["frame_executable"])
+    for frame in frames(memory, thread, layout, _FRAMES_LIMIT):
+        executable = read_word(memory, frame + offsets["frame_executable"])
         if executable := executable & ~offsets["frame_executable_tag"]:
             yield executable
-        frame = _word(memory, frame + offsets["frame_previous"])
-
-
-def _word(memory: Memory, address: int) -> int:
-    (word,) = struct.unpack("<Q", memory.read(address, 8))
-    return int(word)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterator
 from typing import Final
 
 from onlooker.errors import MemoryFault
@@ -11,23 +10,12 @@ from onlooker.memory import Memory
 
 from .layouts import NONE
 from .locate import Runtime
+from .states import interpreters
 
 _GENERATIONS: Final = 3
 _STATE_LIMIT_BYTES: Final = 1 << 12
-_INTERPRETERS_LIMIT: Final = 4096
 _MARKS: Final = ~3
 _HEAD: Final = struct.Struct("<QQ")
-
-
-def interpreters(runtime: Runtime, memory: Memory) -> Iterator[int]:
-    """Yield the addresses of all PyInterpreterState. Raises MemoryFault."""
-    offsets = runtime.layout.offsets
-    address = _word(memory, runtime.runtime_address + offsets["runtime_interpreters_head"])
-    for _ in range(_INTERPRETERS_LIMIT):
-        if not address:
-            return
-        yield address
-        address = _word(memory, address + offsets["interpreter_next"])
 
 
 class Collector:
@@ -85,9 +73,5 @@ def collectors(runtime: Runtime, memory: Memory) -> list[Collector]:
         return [Collector(runtime, memory, runtime.runtime_address + offsets["runtime_gc"])]
     return [
         Collector(runtime, memory, address + offsets["interpreter_gc"])
-        for address in interpreters(runtime, memory)
+        for address in interpreters(memory, runtime.runtime_address, runtime.layout)
     ]
-
-
-def _word(memory: Memory, address: int) -> int:
-    return int.from_bytes(memory.read(address, 8), "little")

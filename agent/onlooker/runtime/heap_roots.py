@@ -9,11 +9,11 @@ from typing import Final, NamedTuple
 from onlooker.errors import MemoryFault
 
 from .asyncio_tasks import read_tasks
-from .collector import interpreters
 from .layouts import NONE
 from .locate import Runtime
 from .names import ThreadNames
 from .objects import Objects
+from .states import frames, interpreters
 
 _THREADS_LIMIT: Final = 1 << 15
 _FRAMES_LIMIT: Final = 1 << 15  # of a thread
@@ -47,7 +47,7 @@ def heap_roots(runtime: Runtime) -> Iterator[HeapRoot]:
     Structures that can't be read are left out.
     """
     objects = Objects(runtime.memory, runtime.layout)
-    addresses = list(interpreters(runtime, runtime.memory))
+    addresses = list(interpreters(runtime.memory, runtime.runtime_address, runtime.layout))
     several = len(addresses) > 1
     prefixes = [(f"interpreter {number}",) if several else () for number in range(len(addresses))]
     for address, prefix in zip(addresses, prefixes, strict=True):
@@ -103,23 +103,16 @@ class _FrameReader:
     """Reads the variables of the frames of a thread, which are outside of the heap from 3.11 on."""
 
     def __init__(self, runtime: Runtime, objects: Objects) -> None:
+        self._memory = runtime.memory
+        self._layout = runtime.layout
         self._offsets = runtime.layout.offsets
         self._objects = objects
         self._code_type = runtime.code_type_address
 
     def roots(self, tstate: int, thread: tuple[str, ...]) -> Iterator[HeapRoot]:
-        offsets, pointer = self._offsets, self._objects.pointer
-        if offsets["thread_cframe"] != NONE:
-            cframe = pointer(tstate + offsets["thread_cframe"])
-            frame = pointer(cframe + offsets["cframe_current_frame"])
-        else:
-            frame = pointer(tstate + offsets["thread_current_frame"])
-        for _ in range(_FRAMES_LIMIT):
-            if not frame:
-                return
+        for frame in frames(self._memory, tstate, self._layout, _FRAMES_LIMIT):
             with suppress(MemoryFault):
                 yield from self._variables(frame, thread)
-            frame = pointer(frame + offsets["frame_previous"])
 
     def _variables(self, frame: int, thread: tuple[str, ...]) -> Iterator[HeapRoot]:
         offsets, objects = self._offsets, self._objects

@@ -25,6 +25,7 @@ from .elf import LoadedElf
 from .layouts import NONE
 from .locate import Runtime
 from .maps import image_starts, read_maps
+from .states import read_word
 
 TRACES_LIMIT: Final = 1 << 24
 """Entries of one table: more would take the agent gigabytes."""
@@ -157,7 +158,7 @@ def _in_struct(runtime: Runtime, memory: Memory, image: LoadedElf) -> State | No
         with suppress(MemoryFault):
             config = _read_config(memory, state + offsets["tracemalloc_config"])
             traced, peak, filenames, tracebacks, domains = (
-                _word(memory, state + offsets[f"tracemalloc_{name}"])
+                read_word(memory, state + offsets[f"tracemalloc_{name}"])
                 for name in (
                     *("traced_memory", "peak_traced_memory"),
                     *("filenames", "tracebacks", "domains"),
@@ -266,7 +267,7 @@ def _first_values(memory: Memory, offsets: Mapping[str, int], table: Table) -> l
             words = array("Q", memory.read(table.buckets + start, length))
             heads = [word for word in words if word][:_FIRST_ENTRIES]
             if heads:
-                return [_word(memory, head + offsets["hashtableentry_value"]) for head in heads]
+                return [read_word(memory, head + offsets["hashtableentry_value"]) for head in heads]
     except MemoryFault:
         pass
     return []
@@ -288,10 +289,6 @@ def _symbol_config(memory: Memory, image: LoadedElf) -> _Config | None:
 
 def _read_config(memory: Memory, address: int) -> _Config:
     return _Config(*_CONFIG.unpack(memory.read(address, _CONFIG.size)))
-
-
-def _word(memory: Memory, address: int) -> int:
-    return int.from_bytes(memory.read(address, 8), "little")
 
 
 def _words(memory: Memory, address: int, count: int) -> array[int]:
