@@ -1,20 +1,21 @@
 #include "contention.h"
 
-static gil_contention *find(contention *contention, uint64_t gil)
+static contended_lock *find(contention *contention, uint64_t address, bool is_gil)
 {
     for (uint32_t i = 0; i < contention->count; i++)
-        if (contention->gils[i].gil == gil)
-            return &contention->gils[i];
-    if (contention->count == GIL_LIMIT)
+        if (contention->locks[i].address == address)
+            return &contention->locks[i];
+    if (contention->count == CONTENTION_LIMIT)
         return NULL;
-    gil_contention *new = &contention->gils[contention->count++];
-    *new = (gil_contention){.gil = gil, .holder_row = UINT32_MAX};
+    contended_lock *new = &contention->locks[contention->count++];
+    *new = (contended_lock){.address = address, .is_gil = is_gil, .holder_row = UINT32_MAX};
     return new;
 }
 
-void contention_wait(contention *contention, uint64_t gil, uint64_t elapsed_ns, bool begun)
+void contention_wait(contention *contention, uint64_t lock, bool is_gil, uint64_t elapsed_ns,
+                     bool begun)
 {
-    gil_contention *found = find(contention, gil);
+    contended_lock *found = find(contention, lock, is_gil);
     if (!found)
         return;
     found->waits += begun;
@@ -23,20 +24,26 @@ void contention_wait(contention *contention, uint64_t gil, uint64_t elapsed_ns, 
 
 void contention_hold(contention *contention, uint64_t gil, uint32_t row)
 {
-    gil_contention *found = find(contention, gil);
+    contended_lock *found = find(contention, gil, true);
     if (found)
         found->holder_row = row;
 }
 
 void contention_settle(contention *contention, stacks *stacks)
 {
+    uint32_t kept = 0;
     for (uint32_t i = 0; i < contention->count; i++) {
-        gil_contention *found = &contention->gils[i];
-        if (found->holder_row == UINT32_MAX)
-            continue;
-        row *row = &stacks->rows[found->holder_row];
-        row->held_up += found->waits;
-        row->held_up_ns += found->waited_ns;
-        *found = (gil_contention){.gil = found->gil, .holder_row = UINT32_MAX};
+        contended_lock *found = &contention->locks[i];
+        if (found->holder_row != UINT32_MAX) {
+            row *row = &stacks->rows[found->holder_row];
+            row->held_up += found->waits;
+            row->held_up_ns += found->waited_ns;
+            found->waits = 0;
+            found->waited_ns = 0;
+            found->holder_row = UINT32_MAX;
+        }
+        if (found->is_gil)
+            contention->locks[kept++] = *found;
     }
+    contention->count = kept;
 }

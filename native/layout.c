@@ -26,5 +26,5 @@ bool layout_check(const layout *layout)
            layout->unicode_state <= 64 && layout->unicode_ascii_data >= 0 &&
            layout->unicode_ascii_data <= 128 && layout->unicode_compact_data >= 0 &&
            layout->unicode_compact_data <= 128 && layout->bytes_size >= 0 &&
-           layout->bytes_size <= 64 && layout->bytes_data >= 0 && layout->bytes_data <= 128;
+           layout->bytes_size <= 64 && layout->bytes_data > 0 && layout->bytes_data <= 128;
 }

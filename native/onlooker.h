@@ -26,8 +26,10 @@
 #define ONLOOKER_HOLDS_GIL 2 /* holds its interpreter's GIL */
 #define ONLOOKER_WAITS 4     /* is blocked in the kernel, but not for the GIL */
 #define ONLOOKER_WAITS_GIL 8 /* is blocked since it wants its interpreter's GIL */
+/* Holds an RLock that others wait for. A row with this fact stands for the time of those only. */
+#define ONLOOKER_HOLDS_LOCK 16
 /* With WAITS: facts >> ONLOOKER_WAIT_SHIFT is the kind of system call, one of these. */
-#define ONLOOKER_WAIT_SHIFT 4
+#define ONLOOKER_WAIT_SHIFT 5
 #define ONLOOKER_WAIT_OTHER 0 /* any other call, or not known */
 #define ONLOOKER_WAIT_FUTEX 1
 #define ONLOOKER_WAIT_SLEEP 2
@@ -87,7 +89,18 @@ typedef struct layout {
     int32_t code_firstlineno;
     int32_t code_adaptive;
     int32_t code_version;
+    int32_t code_nlocalsplus;
+    int32_t frame_localsplus;
+    int32_t frame_valuestack;
     int32_t object_type;
+    int32_t type_name;
+    int32_t type_base;
+    int32_t method_self;
+    int32_t rlock_lock;  /* the semaphore that is waited for ... */
+    int32_t rlock_mutex; /* ... or a mutex: who waits for it has its address in a wait_entry */
+    int32_t rlock_owner;
+    int32_t waitentry_addr;
+    int32_t waitentry_sema;
     int32_t unicode_length;
     int32_t unicode_state;
     int32_t unicode_ascii_data;
@@ -125,10 +138,10 @@ typedef struct row {
     uint32_t facts;
     uint32_t count;      /* samples */
     uint32_t begun;      /* waits: samples before which the thread had run; a lower bound */
-    uint32_t held_up;    /* waits of others for the GIL while this held it, likewise */
+    uint32_t held_up;    /* waits of others for the GIL or lock that this held, likewise */
     uint64_t wall_ns;    /* elapsed since the thread's sample before, summed */
     uint64_t cpu_ns;     /* the kernel's account since its CPU sample before, summed */
-    uint64_t held_up_ns; /* elapsed time of other threads that waited for the GIL, summed */
+    uint64_t held_up_ns; /* elapsed time of other threads that waited for it, summed */
 } row;
 
 typedef struct thread_record {

@@ -8,11 +8,13 @@
 #include "contention.h"
 #include "cpu.h"
 #include "layout.h"
+#include "locks.h"
 #include "memory.h"
 #include "reader.h"
 #include "stacks.h"
 #include "tasks.h"
 #include "threads.h"
+#include "ticks.h"
 #include "walk.h"
 
 /* The target is the one that works: a thread that has to stand still to be read is left alone for
@@ -30,9 +32,6 @@
 /* How often the CPU time of threads that are not Python's is looked at. */
 #define NATIVE_INTERVAL_NS 100000000u
 
-/* A sleep shorter than this overshoots by as much as it lasts; wait awake instead. */
-#define SPIN_NS 15000u
-
 /* More than sizeof(struct _gil_runtime_state) in any version (208 bytes in 3.8), and less than it
  * takes to reach the next lock. A thread waits in it at its condition variables. */
 #define GIL_SIZE 224u
@@ -49,41 +48,12 @@ struct recorder {
     contention contention;
     reader reader;
     counters counters;
-    uint64_t random;
-    uint64_t next_slot; /* ticks have slots of one period each, counted from the start */
-    uint64_t due_ns;
+    ticks ticks;
     bool idle;              /* the last tick only spared threads */
     uint64_t rest_until_ns; /* the first of those that are left alone is so until then */
     uint64_t refreshed_ns, checked_ns, native_ns;
     bool stale; /* a thread has gone */
 };
-
-static uint64_t random_below(recorder *recorder, uint64_t limit)
-{
-    recorder->random += 0x9e3779b97f4a7c15u;
-    return limit ? hash_u64(recorder->random) % limit : 0;
-}
-
-/* Each slot's tick comes at a random moment of it: evenly spread, but never in step with anything
- * periodic in the target. */
-static void plan_tick(recorder *recorder, uint64_t now_ns)
-{
-    uint64_t period_ns = recorder->options.period_ns, start_ns = recorder->counters.start_ns;
-    uint64_t slot = recorder->next_slot, current = (now_ns - start_ns) / period_ns;
-    if (slot < current) {
-        recorder->counters.late += current - slot;
-        slot = current;
-    }
-    /* A rate beyond reach is as fast as it can be; waiting for a moment of so short a slot would
-     * only burn CPU. */
-    recorder->due_ns = period_ns <= SPIN_NS && slot == current
-                           ? now_ns
-                           : start_ns + slot * period_ns + random_below(recorder, period_ns);
-    /* Nothing was there to be sampled, and nothing will be before. */
-    if (recorder->idle && recorder->due_ns < recorder->rest_until_ns)
-        recorder->due_ns = recorder->rest_until_ns;
-    recorder->next_slot = slot + 1;
-}
 
 /* CPU time is accounted where it is asked for and there is a kernel to ask. */
 static bool accounts_cpu(const recorder *recorder)
@@ -99,7 +69,6 @@ recorder *recorder_open(memory *source, int32_t pid, const layout *layout, const
     new->source = source;
     new->layout = *layout;
     new->options = *options;
-    new->random = options->seed;
     new->tasks.task_fd = -1;
     new->reader = (reader){.walker = &new->walker,
                            .tasks = &new->tasks,
@@ -125,7 +94,7 @@ recorder *recorder_open(memory *source, int32_t pid, const layout *layout, const
     /* A timer of ours should fire when it is due; by default the kernel may be 50 us late. */
     prctl(PR_SET_TIMERSLACK, 1);
     new->counters.start_ns = monotonic_ns();
-    plan_tick(new, new->counters.start_ns);
+    ticks_init(&new->ticks, options->period_ns, options->seed, new->counters.start_ns);
     return new;
 }
 
@@ -139,12 +108,17 @@ static uint64_t gil_of(const recorder *recorder, const thread *thread)
                : 0;
 }
 
-static void count(recorder *recorder, thread *thread, uint32_t stack, uint32_t record,
-                  uint32_t facts, uint64_t elapsed_ns)
+static uint32_t row_of(recorder *recorder, uint32_t stack, uint32_t record, uint32_t facts)
 {
     if (stack == STACK_EMPTY)
         stack = stacks_pseudo(&recorder->stacks, ONLOOKER_CODE_NO_FRAME);
-    uint32_t index = stacks_row(&recorder->stacks, stack, record, facts);
+    return stacks_row(&recorder->stacks, stack, record, facts);
+}
+
+static void count(recorder *recorder, thread *thread, uint32_t stack, uint32_t record,
+                  uint32_t facts, uint64_t elapsed_ns)
+{
+    uint32_t index = row_of(recorder, stack, record, facts);
     row *row = &recorder->stacks.rows[index];
     row->count++;
     row->wall_ns += elapsed_ns;
@@ -165,13 +139,19 @@ static void count(recorder *recorder, thread *thread, uint32_t stack, uint32_t r
 /* --- one tick --- */
 
 /* What a thread that is asleep waits for. */
-static uint32_t find_wait(recorder *recorder, const thread *thread)
+static uint32_t find_wait(recorder *recorder, thread *thread)
 {
     task *task = thread->task;
+    bool was_known = task->wait_known, futex;
     task_find_wait(&recorder->tasks, task);
+    futex = task->wait == ONLOOKER_WAIT_FUTEX;
     uint64_t gil = gil_of(recorder, thread);
-    if (gil && task->wait == ONLOOKER_WAIT_FUTEX && task->waits_at - gil < GIL_SIZE)
+    if (gil && futex && task->waits_at - gil < GIL_SIZE)
         return ONLOOKER_WAITS_GIL;
+    if (!was_known && recorder->options.facts & ONLOOKER_HOLDS_LOCK)
+        thread->rlock = futex ? locks_find(recorder->source, &recorder->layout, thread->walk.tstate,
+                                           task->waits_at)
+                              : 0;
     return ONLOOKER_WAITS | task->wait << ONLOOKER_WAIT_SHIFT;
 }
 
@@ -181,7 +161,8 @@ static bool find_facts(recorder *recorder, thread *thread, uint32_t *facts)
 {
     task *task = thread->task;
     uint32_t asked = recorder->options.facts;
-    bool ask = asked & (ONLOOKER_ON_CPU | ONLOOKER_WAITS | ONLOOKER_WAITS_GIL);
+    bool ask_waits = asked & (ONLOOKER_WAITS | ONLOOKER_WAITS_GIL | ONLOOKER_HOLDS_LOCK);
+    bool ask = asked & ONLOOKER_ON_CPU || ask_waits;
     if (!task)
         return true;
     if (!ask && !thread->settled && thread->same < thread->quiet)
@@ -202,7 +183,7 @@ static bool find_facts(recorder *recorder, thread *thread, uint32_t *facts)
             task->asleep = true;
         }
     }
-    if (task->asleep && asked & (ONLOOKER_WAITS | ONLOOKER_WAITS_GIL))
+    if (task->asleep && ask_waits)
         *facts |= find_wait(recorder, thread);
     return true;
 }
@@ -227,7 +208,7 @@ static bool is_spared(recorder *recorder, thread *thread, uint64_t now_ns)
         return true;
     }
     uint64_t gap_ns = LEFT_ALONE * recorder->reader.intrusion_ns;
-    thread->rest_until_ns = now_ns + gap_ns / 2 + random_below(recorder, gap_ns);
+    thread->rest_until_ns = now_ns + gap_ns / 2 + ticks_random(&recorder->ticks, gap_ns);
     recorder->idle = false;
     return false;
 }
@@ -250,10 +231,13 @@ static int sample_thread(recorder *recorder, thread *thread, uint64_t now_ns)
     if (!find_facts(recorder, thread, &facts))
         return ONLOOKER_OK;
     uint64_t elapsed_ns = now_ns - thread->looked_ns;
-    if (facts & ONLOOKER_WAITS_GIL)
-        contention_wait(&recorder->contention, gil_of(recorder, thread), elapsed_ns,
-                        !thread->waited_gil);
-    thread->waited_gil = facts & ONLOOKER_WAITS_GIL;
+    bool waits_gil = facts & ONLOOKER_WAITS_GIL;
+    uint64_t lock = waits_gil                ? gil_of(recorder, thread)
+                    : facts & ONLOOKER_WAITS ? thread->rlock
+                                             : 0;
+    if (lock)
+        contention_wait(&recorder->contention, lock, waits_gil, elapsed_ns, lock != thread->lock);
+    thread->lock = lock;
     if (wanted && !(facts & wanted)) {
         thread->looked_ns = now_ns;
         return ONLOOKER_OK;
@@ -282,6 +266,50 @@ static int sample_thread(recorder *recorder, thread *thread, uint64_t now_ns)
     if (wanted && !(facts & wanted))
         return ONLOOKER_OK;
     count(recorder, thread, stack, record, facts, elapsed_ns);
+    return ONLOOKER_OK;
+}
+
+/* Charges those who wait for an RLock to who holds it, before and after the stack is read. */
+static int charge_holder(recorder *recorder, const contended_lock *contended, uint64_t now_ns)
+{
+    const threads *threads = &recorder->threads;
+    thread *holder = NULL;
+    uint64_t owner = locks_owner(recorder->source, &recorder->layout, contended->address);
+    for (uint32_t i = 0; owner && i < threads->count && !holder; i++)
+        if (threads->items[i]->thread_id == owner && !threads->items[i]->inner)
+            holder = threads->items[i];
+    if (!holder)
+        return ONLOOKER_OK;
+    uint32_t facts = 0, stack = holder->stack, record = holder->record;
+    if (!find_facts(recorder, holder, &facts))
+        return ONLOOKER_OK;
+    bool retried, asleep = holder->task && holder->task->asleep;
+    uint32_t waits = contended->waits;
+    uint64_t waited_ns = contended->waited_ns;
+    if (!asleep) {
+        waits = holder->owed += waits;
+        waited_ns = holder->owed_ns += waited_ns;
+        /* Sampled in this tick it has to stand still for a second time. */
+        if (holder->looked_ns == now_ns)
+            holder->rest_until_ns += holder->rest_until_ns - now_ns;
+        else if (is_spared(recorder, holder, now_ns))
+            return ONLOOKER_OK;
+    }
+    if (!asleep || !holder->settled) {
+        int result = read_thread(&recorder->reader, holder, &stack, &record, &retried);
+        if (result != ONLOOKER_OK)
+            return result == WALK_TORN ? ONLOOKER_OK : result;
+        settle(recorder, holder, stack);
+    }
+    if (locks_owner(recorder->source, &recorder->layout, contended->address) != owner)
+        return ONLOOKER_OK;
+    row *row = &recorder->stacks.rows[row_of(recorder, stack, record, ONLOOKER_HOLDS_LOCK)];
+    row->held_up += waits;
+    row->held_up_ns += waited_ns;
+    if (!asleep) {
+        holder->owed = 0;
+        holder->owed_ns = 0;
+    }
     return ONLOOKER_OK;
 }
 
@@ -341,8 +369,12 @@ static int tick(recorder *recorder)
         if (i != first && !threads->items[i]->inner)
             result = sample_thread(recorder, threads->items[i], now_ns);
     }
+    contention *contention = &recorder->contention;
+    for (uint32_t i = 0; i < contention->count && result == ONLOOKER_OK; i++)
+        if (!contention->locks[i].is_gil)
+            result = charge_holder(recorder, &contention->locks[i], now_ns);
     reader_end(&recorder->reader);
-    contention_settle(&recorder->contention, &recorder->stacks);
+    contention_settle(contention, &recorder->stacks);
     return result;
 }
 
@@ -355,31 +387,24 @@ int recorder_tick(recorder *recorder)
 
 static int wait_until(recorder *recorder, uint64_t due_ns)
 {
-    uint64_t now_ns = monotonic_ns();
-    bool asleep = due_ns > now_ns + SPIN_NS;
+    bool asleep = due_ns > monotonic_ns() + SPIN_NS;
     reader_wait(&recorder->reader, asleep, due_ns);
-    if (asleep) {
-        struct timespec due = {.tv_sec = (time_t)(due_ns / 1000000000u),
-                               .tv_nsec = (long)(due_ns % 1000000000u)};
-        return clock_nanosleep(CLOCK_MONOTONIC, TIMER_ABSTIME, &due, NULL) ? ONLOOKER_INTERRUPTED
-                                                                           : ONLOOKER_OK;
-    }
-    while (monotonic_ns() < due_ns)
-        ;
-    return ONLOOKER_OK;
+    return ticks_wait(due_ns, asleep);
 }
 
 int recorder_run(recorder *recorder, uint64_t until_ns)
 {
     int result;
     for (;;) {
-        uint64_t next_ns = recorder->due_ns < until_ns ? recorder->due_ns : until_ns;
+        uint64_t next_ns = recorder->ticks.due_ns < until_ns ? recorder->ticks.due_ns : until_ns;
         pause_settle(&recorder->reader.stop, next_ns);
         result = wait_until(recorder, next_ns);
         if (result != ONLOOKER_OK || next_ns == until_ns)
             break;
         result = tick(recorder);
-        plan_tick(recorder, monotonic_ns());
+        /* Nothing was there to be sampled, and nothing will be before. */
+        uint64_t not_before_ns = recorder->idle ? recorder->rest_until_ns : 0;
+        recorder->counters.late += ticks_plan(&recorder->ticks, monotonic_ns(), not_before_ns);
         if (result != ONLOOKER_OK)
             break;
     }

@@ -38,7 +38,10 @@ typedef struct thread {
     uint32_t stack;         /* of the last sample */
     uint32_t same;          /* samples in a row that had this stack */
     uint32_t quiet;         /* so many make it worth asking whether it sleeps */
-    bool waited_gil;        /* at the last sample */
+    uint64_t lock;          /* GIL or RLock that it waited for at the last sample; 0: neither */
+    uint64_t rlock;         /* that it waits for while task->wait is known; 0: none */
+    uint32_t owed;          /* waits for RLocks that it held while it ran and was not read ... */
+    uint64_t owed_ns;       /* ... and their time: for the next stack that it runs with */
     uint64_t wait_slices;   /* of the task, when a wait was last counted */
     bool restless;          /* reads of it are torn: see reader.h */
     uint32_t calm;          /* times in a row that it was not, when asked */

@@ -104,6 +104,7 @@ typedef struct { /* Modules/arraymodule.c */
     PUBLISHED(column, group, name, WIDTH(type, member), 0)
 #endif
 
+#include "layout_locks.h"
 #include "layout_tasks.h"
 #include "layout_traces.h"
 
@@ -466,5 +467,6 @@ int main(void)
     holdings();
     collector_and_allocator();
     traces();
+    locks();
     return 0;
 }

@@ -14,6 +14,7 @@ from tests.stacks import short_name
 
 WAITS = Path("waits.py")
 HOG = Path("hog.py")
+RLOCKS = Path("rlocks.py")
 
 
 def by_label(profile: Profile, key: str) -> dict[str, tuple[int, int]]:
@@ -99,3 +100,30 @@ def test_who_holds_the_gil_is_charged(interpreter: Interpreter, start_target: St
     assert sum(sample.values[0] for sample in mutex.samples) > 0
     assert mutex.duration_ns == 0
     assert recording.profile("gil").duration_ns > 0
+
+
+@pytest.mark.alone
+def test_who_holds_an_rlock_is_charged(interpreter: Interpreter, start_target: StartTarget) -> None:
+    target = start_target(interpreter, RLOCKS)
+    target.read_line()
+    with Target(target.pid) as opened:
+        target.send("start")
+        target.read_line()
+        recording = opened.record(["mutex"], 2, rate_hz=200)
+        target.send("stop")
+        waited_s, mostly = target.read_json()
+    held: dict[str, float] = defaultdict(float)
+    waits = 0
+    for sample in recording.profile("mutex").samples:
+        if ("lock", "RLock") in sample.labels:
+            names = {short_name(location) for location in sample.stack}
+            assert "hold" in names or names & {"by_with", "by_acquire", "by_condition"}
+            assert "outside" not in names
+            function = next(iter(names & {"mostly", "seldom"}), "none")
+            held[function] += sample.values[1] / 1e9
+            waits += sample.values[0]
+    total_s = sum(held.values())
+    assert 0.6 * waited_s < total_s < 1.1 * waited_s
+    assert held["mostly"] / total_s == pytest.approx(mostly, abs=0.2)
+    assert held["none"] < 0.15 * total_s
+    assert waits > 0

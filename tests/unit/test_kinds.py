@@ -2,9 +2,12 @@
 
 import pytest
 from onlooker.profile.kinds import KINDS, Kind
-from onlooker.profile.rows import HOLDS_GIL, ON_CPU, WAITS, WAITS_GIL, Row
+from onlooker.profile.rows import HOLDS_GIL, HOLDS_LOCK, ON_CPU, WAITS, WAITS_GIL, Row
 
-ALL_FACTS = (0, ON_CPU, HOLDS_GIL, ON_CPU | HOLDS_GIL, WAITS, WAITS | HOLDS_GIL, WAITS_GIL)
+ALL_FACTS = (
+    *(0, ON_CPU, HOLDS_GIL, ON_CPU | HOLDS_GIL, HOLDS_LOCK),
+    *(WAITS, WAITS | HOLDS_GIL, WAITS_GIL),
+)
 
 
 def row(facts: int) -> Row:
@@ -19,7 +22,7 @@ def row(facts: int) -> Row:
         ("goroutine", set(ALL_FACTS), (3,)),
         ("gil", {HOLDS_GIL, ON_CPU | HOLDS_GIL, WAITS | HOLDS_GIL}, (3, 500)),
         ("block", {WAITS, WAITS | HOLDS_GIL}, (2, 500)),
-        ("mutex", {HOLDS_GIL, ON_CPU | HOLDS_GIL, WAITS | HOLDS_GIL}, (4, 90)),
+        ("mutex", {HOLDS_GIL, ON_CPU | HOLDS_GIL, WAITS | HOLDS_GIL, HOLDS_LOCK}, (4, 90)),
     ],
 )
 def test_kind_takes_its_rows_and_values(kind: str, taken: set[int], values: object) -> None:

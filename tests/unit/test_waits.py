@@ -5,8 +5,8 @@ from onlooker.profile.model import Function, Location
 from onlooker.profile.rows import WAITS, Row
 from onlooker.profile.waits import wait_labels
 
-LOCK = WAITS | 1 << 4
-EPOLL = WAITS | 5 << 4
+LOCK = WAITS | 1 << 5
+EPOLL = WAITS | 5 << 5
 
 
 def frame(name: str, own: str) -> Location:
@@ -33,7 +33,7 @@ APP = frame("app.handle", "handle")
         (LOCK, [WORKER, APP], {"wait": "queue", "idle": "true"}),
         (EPOLL, [SELECT, LOOP, APP], {"wait": "epoll", "idle": "true"}),
         (EPOLL, [SELECT, APP], {"wait": "epoll"}),
-        (WAITS | 15 << 4, [APP], {"wait": "other"}),
+        (WAITS | 15 << 5, [APP], {"wait": "other"}),
     ],
 )
 def test_wait(facts: int, stack: list[Location], labels: dict[str, str]) -> None:

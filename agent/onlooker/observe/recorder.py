@@ -251,7 +251,7 @@ class Rows:
     def __iter__(self) -> Iterator[Row]:
         for row in _ROW.iter_unpack(self._packed):
             stack, thread, facts, count, begun, held_up, wall_ns, cpu_ns, held_up_ns = row
-            if count or cpu_ns:
+            if count or cpu_ns or held_up_ns:
                 yield Row(stack, thread, facts, count, wall_ns, cpu_ns, begun, held_up, held_up_ns)
 
 

@@ -8,7 +8,7 @@ from types import MappingProxyType
 from typing import Final
 
 from onlooker.profile.model import Labels, Location, ValueType
-from onlooker.profile.rows import HOLDS_GIL, ON_CPU, WAITS, WAITS_GIL, Row
+from onlooker.profile.rows import HOLDS_GIL, HOLDS_LOCK, ON_CPU, WAITS, WAITS_GIL, Row
 from onlooker.profile.waits import wait_labels
 
 NANOSECONDS_PER_SECOND: Final = 1_000_000_000
@@ -18,7 +18,7 @@ NANOSECONDS_PER_SECOND: Final = 1_000_000_000
 class Kind:
     """What a profile of this kind shows, and which of the recorder's rows it takes.
 
-    A row counts if it has all the ``wanted`` facts (0: every row does) and is worth anything.
+    A row counts if it has one of the ``wanted`` facts (0: every row does) and is worth anything.
     ``values`` gives its value for each of ``sample_types``.
     """
 
@@ -48,7 +48,7 @@ class Kind:
         return not self.fixed_period
 
     def takes(self, row: Row) -> bool:
-        return row.facts & self.wanted == self.wanted
+        return not self.wanted or bool(row.facts & self.wanted)
 
     def period(self, rate_hz: float) -> int:
         """Return what one sample stands for, in units of ``period_type``."""
@@ -160,13 +160,14 @@ KINDS: Final[Mapping[str, Kind]] = MappingProxyType(
             ),
             _contentions(
                 "mutex",
-                "which code holds the GIL while others wait for it",
-                HOLDS_GIL,
+                "which code holds the GIL, or a threading.RLock, while others wait for it",
+                HOLDS_GIL | HOLDS_LOCK,
                 lambda row: (row.held_up, row.held_up_ns),
-                labels=lambda row, stack: (("lock", "GIL"),),
+                labels=lambda row, _: (("lock", "RLock" if row.facts & HOLDS_LOCK else "GIL"),),
                 also=WAITS_GIL,
-                note="mutex: delay is the time of all threads that waited for the GIL, estimated"
-                " from samples; contentions are waits that samples met, and so a lower bound",
+                note="mutex: delay is the time of all threads that waited for the GIL or an RLock,"
+                " estimated from samples; contentions are waits that samples met, and so a lower"
+                " bound; other locks do not tell who holds them",
             ),
             _picture(
                 "goroutine",

@@ -18,7 +18,10 @@ WAITS: Final = 4
 WAITS_GIL: Final = 8
 """The thread was blocked since it wanted its interpreter's GIL."""
 
-_WAIT_SHIFT: Final = 4
+HOLDS_LOCK: Final = 16
+"""The thread held a ``threading.RLock`` that others waited for. The row is of their time only."""
+
+_WAIT_SHIFT: Final = 5
 _WAITS: Final = (
     *("other", "lock", "sleep", "select", "poll", "epoll"),
     *("socket", "io", "subprocess", "signal"),
@@ -32,8 +35,8 @@ class Row:
     ``stack_id`` and ``thread_id`` are keys that whoever names stacks and threads understands;
     ``facts`` is a set of the bits above. ``wall_ns`` is the elapsed time and ``cpu_ns`` the
     thread's own run time that these ``count`` samples stand for. ``begun`` is how many waits they
-    found that had not been there before; ``held_up`` is how many waits of others for the GIL began
-    while this thread held it, and ``held_up_ns`` how long others waited.
+    found that had not been there before; ``held_up`` is how many waits of others for the GIL or an
+    RLock began while this thread held it, and ``held_up_ns`` how long others waited.
     """
 
     stack_id: int
