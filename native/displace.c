@@ -36,6 +36,11 @@ bool displace_to(displacement *displacement, int32_t cpu, bool reluctantly)
 enum displaced displace_begin(displacement *displacement, tasks *tasks, task *task,
                               bool reluctantly)
 {
+    /* It has just been looked at, from where we are. */
+    if (displacement->bound && task->ours_since && task->ours_since == task->slices) {
+        displacement->slices = task->slices;
+        return DISPLACED;
+    }
     /* It has most likely stayed where it was last seen. */
     displace_to(displacement, task->cpu, reluctantly);
     for (uint32_t i = 0; i < FOLLOW_LIMIT; i++) {
@@ -44,8 +49,7 @@ enum displaced displace_begin(displacement *displacement, tasks *tasks, task *ta
         displacement->slices = task->slices;
         if (!task_on_cpu(tasks, task))
             return DISPLACED_ASLEEP;
-        /* We are on this CPU, so the thread is not, and task->slices was counted before. */
-        if (task->cpu == sched_getcpu())
+        if (task->ours_since)
             return DISPLACED;
         if (!displace_to(displacement, task->cpu, reluctantly))
             return DISPLACED_NOT;
@@ -55,6 +59,7 @@ enum displaced displace_begin(displacement *displacement, tasks *tasks, task *ta
 
 bool displace_held(const displacement *displacement, tasks *tasks, task *task)
 {
+    task->ours_since = 0;
     return task_account(tasks, task) && task->slices == displacement->slices;
 }
 
@@ -69,13 +74,18 @@ void displace_avoid(int32_t cpu)
         sched_setaffinity(0, sizeof cpus, &cpus);
 }
 
+void displace_elsewhere(displacement *displacement)
+{
+    if (!displacement->bound)
+        return;
+    displacement->bound = false;
+    sched_setaffinity(0, sizeof displacement->cpus, &displacement->cpus);
+    displace_avoid(displacement->cpu);
+}
+
 void displace_end(displacement *displacement)
 {
-    if (displacement->bound) {
-        displacement->bound = false;
-        sched_setaffinity(0, sizeof displacement->cpus, &displacement->cpus);
-        displace_avoid(displacement->cpu);
-    }
+    displace_elsewhere(displacement);
     if (displacement->hurried) {
         struct sched_param none = {0};
         sched_setscheduler(0, displacement->policy, &none);

@@ -56,7 +56,10 @@ bool displace_held(const displacement *displacement, tasks *tasks, task *task);
  * was, whoever runs there. */
 void displace_avoid(int32_t cpu);
 
-/* Ends the hurry and gives the CPU back: whatever we do next is not for this one. */
+/* Gives the CPU back: whatever we do next is not for this one. */
+void displace_elsewhere(displacement *displacement);
+
+/* Likewise, and ends the hurry. */
 void displace_end(displacement *displacement);
 
 #endif

@@ -25,8 +25,9 @@ static const patience RUNNING = {1, 4};
 #define PROBES 16u
 #define CALM 8u
 
-/* What standing still takes is the mean of about so many times. */
+/* What standing still takes is the mean of about so many times, and to begin with: */
 #define INTRUSIONS 16u
+#define FIRST_INTRUSION_NS 100000u
 
 /* Reads until it succeeds. WALK_TORN: out of patience. */
 static int walk_repeatedly(reader *reader, walk *walk, patience patience, uint32_t *stack,
@@ -72,14 +73,17 @@ static void intrude(reader *reader)
         reader->intruding_since = own_cpu_ns();
 }
 
-/* Moves the mean of what a thread loses by a part of the difference. */
+/* Moves the mean of what a thread loses by a part of the difference. What takes very long is new
+ * code, or is not our doing. */
 static void account_intrusion(reader *reader)
 {
     if (!reader->intruding_since)
         return;
     uint64_t took_ns = own_cpu_ns() - reader->intruding_since;
-    reader->intrusion_ns +=
-        reader->intrusion_ns ? took_ns / INTRUSIONS - reader->intrusion_ns / INTRUSIONS : took_ns;
+    uint64_t most_ns = INTRUSIONS / 4 * reader->intrusion_ns;
+    if (took_ns > most_ns)
+        took_ns = most_ns;
+    reader->intrusion_ns += took_ns / INTRUSIONS - reader->intrusion_ns / INTRUSIONS;
     reader->intruding_since = 0;
 }
 
@@ -89,10 +93,22 @@ void reader_leave(reader *reader)
     account_intrusion(reader);
 }
 
-void reader_begin(reader *reader)
+void reader_step_aside(reader *reader)
 {
-    if (reader->displacement.bound)
-        intrude(reader);
+    displace_elsewhere(&reader->displacement);
+    account_intrusion(reader);
+}
+
+void reader_begin(reader *reader, uint64_t late_ns)
+{
+    if (!reader->intrusion_ns)
+        reader->intrusion_ns = FIRST_INTRUSION_NS;
+    if (!reader->displacement.bound)
+        return;
+    intrude(reader);
+    /* Who is in a hurry has the CPU as soon as the timer's interrupt has. */
+    if (reader->displacement.hurried)
+        reader->intruding_since -= late_ns;
 }
 
 void reader_end(reader *reader)

@@ -29,19 +29,20 @@ typedef struct reader {
     uint64_t awaited_ns;      /* it is left alone until then */
     int32_t busy_cpu;         /* where a thread was that ran, when it was last looked at */
     uint64_t intruding_since; /* our CPU time when a thread was made to stand still; 0: none is */
-    uint64_t intrusion_ns;    /* CPU time that this takes, a running mean */
+    uint64_t intrusion_ns;    /* time that this takes, a running mean */
     uint32_t *pauses_ns;      /* a ring of PAUSES_KEPT */
 } reader;
 
-/* Call when a tick begins and when it has ended, and before waiting for the next one. Who is ASLEEP
- * until DUE_NS is to wake at once: a recorder that has to wait for its turn sees what the others do
- * when they give way. */
-void reader_begin(reader *reader);
+/* Call when a tick begins, LATE_NS after it was due, and when it has ended, and before waiting for
+ * the next one. Who is ASLEEP until DUE_NS is to wake at once: a recorder that has to wait for its
+ * turn sees what the others do when they give way. */
+void reader_begin(reader *reader, uint64_t late_ns);
 void reader_end(reader *reader);
 void reader_wait(reader *reader, bool asleep, uint64_t due_ns);
 
-/* Leaves the CPU that we may be on because of a thread. */
+/* Leaves the CPU that we may be on because of a thread; with or without the hurry. */
 void reader_leave(reader *reader);
+void reader_step_aside(reader *reader);
 
 /* Reads the stack of THREAD and of the outer thread states of the same OS thread. *RECORD is that
  * of the thread state on top, *RETRIED whether it took more than one read. The task is `asleep`

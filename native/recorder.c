@@ -5,55 +5,26 @@
 #include <sys/prctl.h>
 #include <time.h>
 
-#include "contention.h"
-#include "cpu.h"
 #include "layout.h"
 #include "locks.h"
-#include "memory.h"
-#include "reader.h"
-#include "stacks.h"
-#include "tasks.h"
-#include "threads.h"
-#include "ticks.h"
-#include "walk.h"
+#include "state.h"
 
 /* The target is the one that works: a thread that has to stand still to be read is left alone for
  * so many times as long as that takes, whatever the rate. */
-#define LEFT_ALONE 63u
+#define LEFT_ALONE 99u
 
 /* So many threads can be looked at without leaving the CPU of the one that was waited for. */
 #define FEW_THREADS 8u
 
-/* How old the lists of threads may get. That threads have come is seen at once (at every tick, but
- * not more often than CHANGED_INTERVAL_NS); that one has gone shows when it is sampled. */
-#define REFRESH_INTERVAL_NS 100000000u
+/* How old the lists of threads may get, and what is known of the CPU time of those that are not
+ * Python's. That threads have come is seen at once (at every tick, but not more often than
+ * CHANGED_INTERVAL_NS); that one has gone shows when it is sampled. */
+#define HOUSE_INTERVAL_NS 100000000u
 #define CHANGED_INTERVAL_NS 100000u
-
-/* How often the CPU time of threads that are not Python's is looked at. */
-#define NATIVE_INTERVAL_NS 100000000u
 
 /* More than sizeof(struct _gil_runtime_state) in any version (208 bytes in 3.8), and less than it
  * takes to reach the next lock. A thread waits in it at its condition variables. */
 #define GIL_SIZE 224u
-
-struct recorder {
-    memory *source;
-    layout layout;
-    options options;
-    stacks stacks;
-    walker walker;
-    tasks tasks;
-    threads threads;
-    cpu cpu;
-    contention contention;
-    reader reader;
-    counters counters;
-    ticks ticks;
-    bool idle;              /* the last tick only spared threads */
-    uint64_t rest_until_ns; /* the first of those that are left alone is so until then */
-    uint64_t refreshed_ns, checked_ns, native_ns;
-    bool stale; /* a thread has gone */
-};
 
 /* CPU time is accounted where it is asked for and there is a kernel to ask. */
 static bool accounts_cpu(const recorder *recorder)
@@ -69,6 +40,7 @@ recorder *recorder_open(memory *source, int32_t pid, const layout *layout, const
     new->source = source;
     new->layout = *layout;
     new->options = *options;
+    new->stale = true;
     new->tasks.task_fd = -1;
     new->reader = (reader){.walker = &new->walker,
                            .tasks = &new->tasks,
@@ -313,32 +285,45 @@ static int charge_holder(recorder *recorder, const contended_lock *contended, ui
     return ONLOOKER_OK;
 }
 
+static int refresh(recorder *recorder, uint64_t now_ns)
+{
+    if (!memory_alive(recorder->source))
+        return ONLOOKER_GONE;
+    int result = threads_refresh(&recorder->threads, now_ns);
+    if (result != ONLOOKER_OK)
+        return result;
+    recorder->checked_ns = now_ns;
+    recorder->stale = false;
+    return ONLOOKER_OK;
+}
+
 static int look_at_threads(recorder *recorder, uint64_t now_ns)
 {
-    bool refresh = recorder->stale || !recorder->refreshed_ns ||
-                   now_ns - recorder->refreshed_ns >= REFRESH_INTERVAL_NS;
-    if (!refresh && now_ns - recorder->checked_ns >= CHANGED_INTERVAL_NS) {
-        int result = threads_changed(&recorder->threads, &refresh);
-        if (result != ONLOOKER_OK)
-            return result;
+    bool changed = recorder->stale;
+    int result = ONLOOKER_OK;
+    if (!changed && now_ns - recorder->checked_ns >= CHANGED_INTERVAL_NS) {
+        result = threads_changed(&recorder->threads, &changed);
         recorder->checked_ns = now_ns;
     }
-    if (refresh) {
-        if (!memory_alive(recorder->source))
-            return ONLOOKER_GONE;
-        int result = threads_refresh(&recorder->threads, now_ns);
-        if (result != ONLOOKER_OK)
-            return result;
-        recorder->refreshed_ns = recorder->checked_ns = now_ns;
-        recorder->stale = false;
-    }
+    if (result == ONLOOKER_OK && changed)
+        result = refresh(recorder, now_ns);
     recorder->counters.threads = recorder->threads.count;
-    if (accounts_cpu(recorder) && now_ns - recorder->native_ns >= NATIVE_INTERVAL_NS) {
-        recorder->native_ns = now_ns;
+    if (result == ONLOOKER_OK && recorder->options.facts & ONLOOKER_HOLDS_GIL)
+        result = threads_look_at_gil(&recorder->threads);
+    return result;
+}
+
+/* What takes its time and is no thread's sample: nobody stands still for it. */
+static int keep_house(recorder *recorder)
+{
+    uint64_t now_ns = monotonic_ns();
+    if (now_ns - recorder->kept_ns < HOUSE_INTERVAL_NS)
+        return ONLOOKER_OK;
+    recorder->kept_ns = now_ns;
+    reader_step_aside(&recorder->reader);
+    if (accounts_cpu(recorder))
         cpu_charge_native_threads(&recorder->cpu);
-    }
-    return recorder->options.facts & ONLOOKER_HOLDS_GIL ? threads_look_at_gil(&recorder->threads)
-                                                        : ONLOOKER_OK;
+    return refresh(recorder, now_ns);
 }
 
 static uint32_t find_thread(const threads *threads, uint64_t tstate)
@@ -347,22 +332,51 @@ static uint32_t find_thread(const threads *threads, uint64_t tstate)
     return index != MAP_ABSENT && !threads->items[index]->inner ? index : UINT32_MAX;
 }
 
+/* The thread whose CPU we are on comes first; many others would take too much of its time. The read
+ * of its stack also tells whether threads have come. */
+static int sample_awaited(recorder *recorder, uint32_t index, uint64_t now_ns)
+{
+    threads *threads = &recorder->threads;
+    walker *walker = &recorder->walker;
+    heads heads;
+    if (index == UINT32_MAX)
+        return ONLOOKER_OK;
+    walker->also_local = heads.local;
+    walker->also_remote = heads.remote;
+    walker->also_count = threads_ask_heads(threads, 0, &heads);
+    walker->also_read = false;
+    int result = sample_thread(recorder, threads->items[index], now_ns);
+    walker->also_count = 0;
+    if (result != ONLOOKER_OK || !walker->also_read || heads.count < threads->interpreter_count)
+        return result;
+    bool changed;
+    result = threads_judge_heads(threads, &heads, &changed);
+    recorder->stale |= changed;
+    recorder->checked_ns = now_ns;
+    return result;
+}
+
 static int tick(recorder *recorder)
 {
-    uint64_t now_ns = monotonic_ns();
-    uint64_t awaited = recorder->reader.awaited;
+    const threads *threads = &recorder->threads;
+    uint64_t now_ns = monotonic_ns(), awaited = recorder->reader.awaited;
+    /* Who holds the GIL has to be known first. */
+    bool at_once = !recorder->stale && !(recorder->options.facts & ONLOOKER_HOLDS_GIL);
+    int result = ONLOOKER_OK;
     recorder->counters.ticks++;
     recorder->idle = true;
     recorder->rest_until_ns = UINT64_MAX;
-    reader_begin(&recorder->reader);
-    int result = look_at_threads(recorder, now_ns);
-    const threads *threads = &recorder->threads;
-    /* The one whose CPU we are on comes first; many others would take too much of its time. */
+    reader_begin(&recorder->reader,
+                 now_ns > recorder->ticks.due_ns ? now_ns - recorder->ticks.due_ns : 0);
+    if (at_once)
+        result = sample_awaited(recorder, find_thread(threads, awaited), now_ns);
+    if (result == ONLOOKER_OK)
+        result = look_at_threads(recorder, now_ns);
     uint32_t first = find_thread(threads, awaited);
     if (first == UINT32_MAX)
         recorder->reader.awaited = 0;
-    else if (result == ONLOOKER_OK)
-        result = sample_thread(recorder, threads->items[first], now_ns);
+    if (result == ONLOOKER_OK && !at_once)
+        result = sample_awaited(recorder, first, now_ns);
     for (uint32_t i = 0; i < threads->count && result == ONLOOKER_OK; i++) {
         if (threads->count > FEW_THREADS)
             reader_leave(&recorder->reader);
@@ -402,6 +416,8 @@ int recorder_run(recorder *recorder, uint64_t until_ns)
         if (result != ONLOOKER_OK || next_ns == until_ns)
             break;
         result = tick(recorder);
+        if (result == ONLOOKER_OK)
+            result = keep_house(recorder);
         /* Nothing was there to be sampled, and nothing will be before. */
         uint64_t not_before_ns = recorder->idle ? recorder->rest_until_ns : 0;
         recorder->counters.late += ticks_plan(&recorder->ticks, monotonic_ns(), not_before_ns);
@@ -416,53 +432,6 @@ void recorder_finish(recorder *recorder)
 {
     if (accounts_cpu(recorder))
         cpu_finish(&recorder->cpu);
-}
-
-/* --- what was counted --- */
-
-const node *recorder_nodes(const recorder *recorder, uint32_t *count)
-{
-    *count = recorder->stacks.node_count;
-    return recorder->stacks.nodes;
-}
-
-const row *recorder_rows(const recorder *recorder, uint32_t *count)
-{
-    *count = recorder->stacks.row_count;
-    return recorder->stacks.rows;
-}
-
-const thread_record *recorder_threads(const recorder *recorder, uint32_t *count)
-{
-    *count = recorder->threads.record_count;
-    return recorder->threads.records;
-}
-
-const counters *recorder_counters(const recorder *recorder)
-{
-    return &recorder->counters;
-}
-
-const uint32_t *recorder_pauses_ns(const recorder *recorder, uint64_t *count, uint32_t *capacity)
-{
-    *count = recorder->counters.paused;
-    *capacity = PAUSES_KEPT;
-    return recorder->reader.pauses_ns;
-}
-
-uint32_t recorder_code_count(const recorder *recorder)
-{
-    return recorder->walker.codes.entry_count;
-}
-
-int recorder_code(const recorder *recorder, uint32_t index, code_text *out)
-{
-    return codes_text(&recorder->walker.codes, index, out);
-}
-
-void recorder_release_codes(recorder *recorder, uint32_t below)
-{
-    codes_release(&recorder->walker.codes, below);
 }
 
 void recorder_close(recorder *recorder)

@@ -2,6 +2,7 @@
 
 #include <dirent.h>
 #include <fcntl.h>
+#include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -123,6 +124,7 @@ bool task_on_cpu(tasks *tasks, task *task)
     for (int field = 3; at && field < 39; field++)
         at = strchr(at + 1, ' ');
     task->cpu = at ? (int32_t)strtol(at, NULL, 10) : -1;
+    task->ours_since = task->cpu == sched_getcpu() ? task->slices : 0;
     return true;
 }
 

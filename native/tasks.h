@@ -24,6 +24,8 @@ typedef struct task {
     uint64_t run_ns;        /* on CPU since it was created, by the kernel's account */
     uint64_t slices;        /* times it got a CPU */
     int32_t cpu;            /* that it was on or waited for when that was last asked; or -1 */
+    uint64_t ours_since;    /* its slices before that, if that was our own CPU: as long as they stay
+                             * the same it has not run since; else 0 */
     uint64_t base_ns;       /* run_ns when the recording began; 0 for younger threads */
     uint64_t charged_ns;    /* part of run_ns that samples have got, base_ns included */
     uint32_t pending[PENDING_LIMIT]; /* rows that share what is accounted next */

@@ -286,40 +286,55 @@ int threads_refresh(threads *threads, uint64_t now_ns)
     return result == ONLOOKER_FAULT ? ONLOOKER_OK : result;
 }
 
-int threads_changed(threads *threads, bool *changed)
+uint32_t threads_ask_heads(const threads *threads, uint32_t first, heads *heads)
 {
     const layout *layout = threads->layout;
-    enum { CHUNK = 64 };
-    uint64_t heads[CHUNK + 2];
-    struct iovec local[CHUNK + 2], remote[CHUNK + 2];
+    uint32_t rest = threads->interpreter_count - first, pieces = 0;
+    heads->first = first;
+    heads->count = rest < HEADS_LIMIT ? rest : HEADS_LIMIT;
+    for (; pieces < heads->count; pieces++)
+        heads->remote[pieces].iov_base =
+            (void *)(uintptr_t)(threads->interpreters[first + pieces].address +
+                                (uint32_t)layout->interpreter_threads_head);
+    heads->remote[pieces++].iov_base =
+        (void *)(uintptr_t)runtime_field(threads, layout->runtime_interpreters_head);
+    heads->remote[pieces++].iov_base =
+        (void *)(uintptr_t)runtime_field(threads, layout->runtime_finalizing);
+    for (uint32_t i = 0; i < pieces; i++) {
+        heads->local[i] = (struct iovec){&heads->values[i], sizeof heads->values[i]};
+        heads->remote[i].iov_len = sizeof heads->values[i];
+    }
+    return pieces;
+}
+
+int threads_judge_heads(const threads *threads, const heads *heads, bool *changed)
+{
+    const uint64_t *values = heads->values;
+    uint32_t count = heads->count;
+    if (values[count + 1])
+        return ONLOOKER_GONE;
+    *changed = !threads->interpreter_count || values[count] != threads->interpreters[0].address;
+    for (uint32_t i = 0; i < count; i++)
+        *changed |= values[i] != threads->interpreters[heads->first + i].threads_head;
+    return ONLOOKER_OK;
+}
+
+int threads_changed(const threads *threads, bool *changed)
+{
     *changed = false;
-    for (uint32_t first = 0; first == 0 || first < threads->interpreter_count; first += CHUNK) {
-        uint32_t pieces = 0, here = threads->interpreter_count - first;
-        here = here < CHUNK ? here : CHUNK;
-        for (uint32_t i = 0; i < here; i++, pieces++)
-            remote[pieces].iov_base =
-                (void *)(uintptr_t)(threads->interpreters[first + i].address +
-                                    (uint32_t)layout->interpreter_threads_head);
-        remote[pieces++].iov_base =
-            (void *)(uintptr_t)runtime_field(threads, layout->runtime_interpreters_head);
-        remote[pieces++].iov_base =
-            (void *)(uintptr_t)runtime_field(threads, layout->runtime_finalizing);
-        for (uint32_t i = 0; i < pieces; i++) {
-            local[i] = (struct iovec){&heads[i], sizeof heads[i]};
-            remote[i].iov_len = sizeof heads[i];
-        }
-        int result = memory_readv(threads->source, local, remote, pieces);
+    for (uint32_t first = 0; !*changed && (!first || first < threads->interpreter_count);
+         first += HEADS_LIMIT) {
+        heads heads;
+        uint32_t pieces = threads_ask_heads(threads, first, &heads);
+        int result = memory_readv(threads->source, heads.local, heads.remote, pieces);
         if (result == ONLOOKER_FAULT) {
             *changed = true; /* an interpreter has gone */
             return ONLOOKER_OK;
         }
+        if (result == ONLOOKER_OK)
+            result = threads_judge_heads(threads, &heads, changed);
         if (result != ONLOOKER_OK)
             return result;
-        if (heads[here + 1])
-            return ONLOOKER_GONE;
-        for (uint32_t i = 0; i < here; i++)
-            *changed |= heads[i] != threads->interpreters[first + i].threads_head;
-        *changed |= !threads->interpreter_count || heads[here] != threads->interpreters[0].address;
     }
     return ONLOOKER_OK;
 }

@@ -66,14 +66,28 @@ typedef struct threads {
     uint32_t record_count, record_capacity;
 } threads;
 
+/* The words of the target that tell whether threads or interpreters have come, for one read. */
+#define HEADS_LIMIT 64u
+typedef struct heads {
+    uint64_t values[HEADS_LIMIT + 2];
+    struct iovec local[HEADS_LIMIT + 2], remote[HEADS_LIMIT + 2];
+    uint32_t first, count; /* of the interpreters whose heads these are */
+} heads;
+
 /* Reads the lists of interpreters and thread states anew. NOW_NS is when threads met for the first
  * time start to be looked at. ONLOOKER_OK, _GONE (also when the interpreter is finalising) or as
  * memory_readv; the lists move while they are read, so a fault only means: later. */
 int threads_refresh(threads *threads, uint64_t now_ns);
 
-/* *CHANGED: threads or interpreters have come since the last refresh. (That one has gone shows when
- * it is sampled.) */
-int threads_changed(threads *threads, bool *changed);
+/* What to read of up to HEADS_LIMIT interpreters from FIRST on; the number of pieces. */
+uint32_t threads_ask_heads(const threads *threads, uint32_t first, heads *heads);
+
+/* After that was read. *CHANGED: threads or interpreters have come since the last refresh. (That
+ * one has gone shows when it is sampled.) ONLOOKER_OK or _GONE. */
+int threads_judge_heads(const threads *threads, const heads *heads, bool *changed);
+
+/* Both, for all interpreters. ONLOOKER_OK, _GONE, or as memory_readv. */
+int threads_changed(const threads *threads, bool *changed);
 
 /* Updates every interpreter's gil_holder. */
 int threads_look_at_gil(threads *threads);

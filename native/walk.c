@@ -169,7 +169,8 @@ static bool reserve_copies(walker *walker, const walk *walk)
         !reserve(&walker->checked, &walker->checked_capacity, walk->codes.bytes))
         return false;
     uint32_t pointers = 2 * (walk->frames.count / PIECES_BETWEEN_POINTERS + 1) + 1;
-    uint32_t pieces = 2 * (walk->frames.count + pointers) + walk->codes.count + 1;
+    uint32_t pieces =
+        2 * (walk->frames.count + pointers) + walk->codes.count + 1 + walker->also_count;
     if (pieces <= walker->pieces_capacity)
         return true;
     struct iovec *local = realloc(walker->local, 2 * pieces * sizeof *local);
@@ -231,8 +232,14 @@ static int look(walker *walker, walk *walk, bool stopped, uint64_t *frame, uint6
     *generation = 0;
     if (walk->generation_at)
         piece(walker, &pieces, walk->generation_at, generation, 8);
+    for (uint32_t i = 0; i < walker->also_count; i++, pieces++) {
+        walker->local[pieces] = walker->also_local[i];
+        walker->remote[pieces] = walker->also_remote[i];
+    }
     uint64_t start_ns = monotonic_ns();
     int result = memory_readv(walker->source, walker->local, walker->remote, pieces);
+    walker->also_read |= result == ONLOOKER_OK && walker->also_count;
+    walker->also_count = 0;
     if (result != ONLOOKER_OK)
         return result;
     bool swift = stopped || was_swift(walker, pieces, 2 * walk->frames.bytes + walk->codes.bytes,

@@ -71,7 +71,12 @@ typedef struct walker {
     struct iovec *local, *remote;
     current *pointers;
     uint32_t pieces_capacity, pointer_count;
-    double pace; /* how long swift reads take, against a rough estimate; 0: none was made */
+    /* Something else to be read along with the next stack, once. Each call into the kernel costs a
+     * thread that stands still for it as much as a good part of its stack does. */
+    const struct iovec *also_local, *also_remote;
+    uint32_t also_count; /* 0: nothing, or no longer */
+    bool also_read;      /* it has been */
+    double pace;         /* how long swift reads take, against a rough estimate; 0: none was made */
 } walker;
 
 /* False when memory runs out or the layout makes no sense. */
