@@ -9,7 +9,13 @@ import cffi
 NATIVE = Path("native")
 # The boundary: one file for each part, in this order, since later ones use words of earlier ones.
 # Each serves the compiler, cffi and C alike: declarations, comments and integer #defines.
-PARTS = ("onlooker.h", "onlooker_freeze.h", "onlooker_owners.h", "onlooker_heap.h")
+PARTS = (
+    "onlooker.h",
+    "onlooker_freeze.h",
+    "onlooker_owners.h",
+    "onlooker_heap.h",
+    "onlooker_words.h",
+)
 HEADERS = [NATIVE / part for part in PARTS]
 
 # The tests turn warnings into errors; a user's build must not break with next year's compiler.

@@ -162,6 +162,7 @@ static void thread_and_frame(void)
     FIELD(thread_next, PyThreadState, next, thread_state, next);
     FIELD(thread_interp, PyThreadState, interp, thread_state, interp);
     FIELD(thread_id, PyThreadState, thread_id, thread_state, thread_id);
+    FACT(errstackitem_size, sizeof(_PyErr_StackItem));
 #if PY_VERSION_HEX >= 0x030b0000
     FIELD(thread_native_thread_id, PyThreadState, native_thread_id, thread_state, native_thread_id);
 #endif

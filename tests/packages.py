@@ -23,7 +23,7 @@ CACHE = Path(
 def packages(interpreter: Interpreter, requirements: tuple[str, ...] = REQUIREMENTS) -> Path:
     """The folder that they are in for this interpreter; skips the test where they can't be had.
 
-    Requirements that are not pure Python are for the interpreter of the tests.
+    Requirements that are not pure Python are for interpreters of this platform.
     """
     version = "{}.{}".format(*interpreter.version)
     others = "" if requirements == REQUIREMENTS else "-" + "-".join(requirements)

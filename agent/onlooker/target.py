@@ -184,7 +184,7 @@ class Target:
         return snapshot.threads(self.runtime, pause=pause, depth=depth)
 
     def snapshot(self, *, pause: Pause = "auto", depth: int = DEFAULT_DEPTH) -> Snapshot:
-        """Every thread's stack and every asyncio task's, now.
+        """Every thread's stack, every asyncio task's and every suspended greenlet's, now.
 
         ``pause`` is about threads: no task is stopped. Raises UsageError, TargetGone, NotPermitted.
         """

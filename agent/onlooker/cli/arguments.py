@@ -173,7 +173,12 @@ def _parser() -> _Parser:
         return command
 
     add("attach", "profile a running process", _target, _seconds(None), _recording)
-    add("dump", "print the stack of every thread and asyncio task of a process", _target, _reading)
+    add(
+        "dump",
+        "print the stack of every thread, asyncio task and greenlet of a process",
+        _target,
+        _reading,
+    )
     run = add("run", "start a program and profile it until it ends", _seconds(None), _recording)
     run.add_argument(
         "program",

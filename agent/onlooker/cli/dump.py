@@ -1,4 +1,4 @@
-"""``onlooker dump``: the stack of every thread and every asyncio task, now."""
+"""``onlooker dump``: the stack of every thread, asyncio task and greenlet, now."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from onlooker.profile.bootstrap import without_bootstrap
 from onlooker.profile.model import Location
 from onlooker.profile.printable import printable
 from onlooker.profile.rows import Thread
-from onlooker.target import Snapshot, Target, TaskStack, ThreadStack
+from onlooker.target import GreenletStack, Snapshot, Target, TaskStack, ThreadStack
 
 
 def run(arguments: Arguments) -> int:
@@ -64,6 +64,10 @@ def _lines(target: Target, snapshot: Snapshot) -> Iterator[str]:
         yield ""
         yield ", ".join(_about_task(task))
         yield from (f"    {_frame(location)}" for location in task.stack)
+    for greenlet in snapshot.greenlets:
+        yield ""
+        yield ", ".join(_about_greenlet(greenlet))
+        yield from (f"    {_frame(location)}" for location in greenlet.stack)
 
 
 def _about_thread(stack: ThreadStack, several: bool) -> Iterator[str]:
@@ -83,6 +87,13 @@ def _about_task(stack: TaskStack) -> Iterator[str]:
     yield f"waiting for {printable(stack.waits_for)}" if stack.state == "waiting" else stack.state
     if stack.awaited_by:
         yield "awaited by " + ", ".join(_quoted("", name) for name in stack.awaited_by)
+    if stack.thread.thread_id:
+        yield f"of {_thread(stack.thread)}"
+
+
+def _about_greenlet(stack: GreenletStack) -> Iterator[str]:
+    yield f"greenlet {stack.greenlet_id:#x} ({printable(stack.kind)})"
+    yield "waiting"
     if stack.thread.thread_id:
         yield f"of {_thread(stack.thread)}"
 
@@ -137,6 +148,16 @@ def as_json(target: Target, snapshot: Snapshot) -> str:
                 "stack": _frames(stack.stack),
             }
             for stack in snapshot.tasks
+        ],
+        "greenlets": [
+            {
+                "greenlet_id": stack.greenlet_id,
+                "kind": stack.kind,
+                "interpreter": stack.thread.interpreter,
+                "thread_id": stack.thread.thread_id,
+                "stack": _frames(stack.stack),
+            }
+            for stack in snapshot.greenlets
         ],
         "caveats": list(snapshot.caveats),
     }

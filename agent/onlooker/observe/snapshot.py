@@ -9,6 +9,7 @@ from typing import Final, cast
 
 from onlooker.errors import TargetGone
 from onlooker.observe import recorder as native
+from onlooker.observe.greenlets import suspended_greenlets
 from onlooker.observe.naming import Naming
 from onlooker.observe.recorder import Code, Counters, Outcome, Pause, Recorder
 from onlooker.profile.model import Function, Location, Mapping
@@ -38,15 +39,18 @@ def take(runtime: Runtime, *, pause: Pause, depth: int) -> tuple[Snapshot, Count
     threads, tasks = _joined(found, naming, threads, tasks)
     order = {thread.thread.thread_id: place for place, thread in enumerate(threads)}
     tasks.sort(key=lambda task: (order.get(task.thread.thread_id, len(order)), _natural(task.name)))
+    greenlets, greenlet_caveats = suspended_greenlets(runtime, naming, idents, depth)
     left_out = f"{found.unsettled} asyncio tasks moved each time that they were read: left out"
     snapshot = Snapshot(
         threads=tuple(threads),
         tasks=tuple(tasks),
-        greenlets=(),
+        greenlets=tuple(
+            sorted(greenlets, key=lambda greenlet: order.get(greenlet.thread.thread_id, len(order)))
+        ),
         time_ns=time_ns,
         comments=(),
         mapping=Mapping(runtime.image_path, runtime.build_id),
-        caveats=(left_out,) if found.unsettled else (),
+        caveats=((left_out,) if found.unsettled else ()) + greenlet_caveats,
     )
     return snapshot, counters
 

@@ -171,7 +171,8 @@ KINDS: Final[Mapping[str, Kind]] = MappingProxyType(
             ),
             _picture(
                 "goroutine",
-                "what all threads and suspended asyncio tasks are doing at the end; alone, now",
+                "what all threads, suspended asyncio tasks and greenlets are doing at the end;"
+                " alone, now",
             ),
             _memory("heap", "what holds the memory that is in use now"),
             _memory("allocs", "the same as heap, showing first what was allocated", "alloc_space"),

@@ -1,0 +1,80 @@
+"""Says of its greenlets what is on their stacks, then waits until its standard input ends.
+
+The first argument is the folder of greenlet. With "moving" the main thread goes on switching.
+"""
+
+import json
+import sys
+import threading
+
+sys.path.insert(0, sys.argv[1])
+
+import greenlet
+
+MANY = 1000
+
+
+class Own(greenlet.greenlet):
+    pass
+
+
+def back():
+    greenlet.getcurrent().parent.switch()
+
+
+def called(x):
+    back()
+    return x
+
+
+def by_c():
+    while True:
+        list(map(called, [1]))
+
+
+def deep(left):
+    if left:
+        deep(left - 1)
+    else:
+        back()
+
+
+def make(count):
+    for index in range(count):
+        kind, function, arguments = (
+            (Own, by_c, ()),
+            (greenlet.greenlet, deep, (index % 30,)),
+        )[index % 2]
+        one = kind(function)
+        one.switch(*arguments)
+        names = ["back", "called", "by_c"] if function is by_c else ["back"] + ["deep"] * (index % 30 + 1)
+        told.append([id(one), kind.__name__, threading.current_thread().name, names])
+        greenlets.append(one)
+
+
+def in_other():
+    make(20)
+    ready.set()
+    threading.Event().wait()
+
+
+told, greenlets, ready = [], [], threading.Event()
+threading.Thread(target=in_other, name="other", daemon=True).start()
+ready.wait()
+make(MANY - len(told))
+not_started, ended = greenlet.greenlet(back), greenlet.greenlet(int)
+ended.switch()
+print(json.dumps(told), flush=True)
+if "moving" in sys.argv:
+    while True:
+        for one in greenlets[20::2]:
+            one.switch()
+for line in sys.stdin:  # now as greenlet itself tells, which makes it change the frames' links
+    told = []
+    for one in greenlets:
+        frame, names = one.gr_frame, []
+        while frame:
+            names.append(frame.f_code.co_name)
+            frame = frame.f_back
+        told.append([id(one), names])
+    print(json.dumps(told), flush=True)
