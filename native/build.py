@@ -11,6 +11,7 @@ NATIVE = Path("native")
 # Each serves the compiler, cffi and C alike: declarations, comments and integer #defines.
 PARTS = (
     "onlooker.h",
+    "onlooker_contexts.h",
     "onlooker_freeze.h",
     "onlooker_owners.h",
     "onlooker_heap.h",

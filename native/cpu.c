@@ -58,7 +58,7 @@ static void charge_native_thread(cpu *cpu, task *task)
 {
     uint64_t run_ns = task->run_ns - task->charged_ns;
     uint32_t index = stacks_row(cpu->stacks, stacks_pseudo(cpu->stacks, ONLOOKER_CODE_NATIVE),
-                                threads_native_record(cpu->threads, task), ONLOOKER_ON_CPU);
+                                threads_native_record(cpu->threads, task), ONLOOKER_ON_CPU, 0);
     cpu->stacks->rows[index].count += (uint32_t)(run_ns / cpu->period_ns) + 1;
     cpu->stacks->rows[index].cpu_ns += run_ns;
     task->charged_ns = task->run_ns;
@@ -91,11 +91,11 @@ void cpu_finish(cpu *cpu)
         uint32_t index = task->last_cpu_row;
         if (index == UINT32_MAX)
             index = stacks_row(cpu->stacks, unsampled, threads_native_record(cpu->threads, task),
-                               ONLOOKER_ON_CPU);
+                               ONLOOKER_ON_CPU, 0);
         cpu->stacks->rows[index].cpu_ns += rest_ns;
         task->charged_ns = task->run_ns;
     }
     if (orphaned_ns(cpu))
-        adopt_orphans(cpu,
-                      stacks_row(cpu->stacks, unsampled, THREADS_SHARED_RECORD, ONLOOKER_ON_CPU));
+        adopt_orphans(
+            cpu, stacks_row(cpu->stacks, unsampled, THREADS_SHARED_RECORD, ONLOOKER_ON_CPU, 0));
 }

@@ -75,6 +75,7 @@ typedef struct layout {
     int32_t cframe_current_frame;
     int32_t thread_id; /* pthread_t */
     int32_t thread_native_thread_id;
+    int32_t thread_context;
     int32_t frame_previous;
     int32_t frame_executable;
     int32_t frame_instr;
@@ -94,6 +95,7 @@ typedef struct layout {
     int32_t frame_valuestack;
     int32_t object_type;
     int32_t type_name;
+    int32_t type_flags;
     int32_t type_base;
     int32_t method_self;
     int32_t rlock_lock;  /* the semaphore that is waited for ... */
@@ -105,8 +107,21 @@ typedef struct layout {
     int32_t unicode_state;
     int32_t unicode_ascii_data;
     int32_t unicode_compact_data;
+    int32_t unicode_data; /* where the pointer to it is, if it is not compact */
     int32_t bytes_size;
     int32_t bytes_data;
+    int32_t long_tag;
+    int32_t long_tag_shift; /* bits below the number of digits; 0: it is ob_size */
+    int32_t long_digit;
+    int32_t context_vars;
+    int32_t contextvar_default;
+    int32_t contextvar_hash;
+    int32_t hamt_root;
+    int32_t hamtbitmap_bitmap;
+    int32_t hamtbitmap_array;
+    int32_t hamtarray_array;
+    int32_t hamtcollision_size;
+    int32_t hamtcollision_array;
 } layout;
 
 typedef struct options {
@@ -131,7 +146,7 @@ typedef struct node {
     int32_t lasti;
 } node;
 
-/* What was seen of `thread` with `stack` and `facts`. */
+/* What was seen of `thread` with `stack`, `facts` and `values`. */
 typedef struct row {
     uint32_t stack;
     uint32_t thread; /* index for recorder_threads */
@@ -142,6 +157,7 @@ typedef struct row {
     uint64_t wall_ns;    /* elapsed since the thread's sample before, summed */
     uint64_t cpu_ns;     /* the kernel's account since its CPU sample before, summed */
     uint64_t held_up_ns; /* elapsed time of other threads that waited for it, summed */
+    uint64_t values;     /* of context variables: a set of onlooker_contexts.h */
 } row;
 
 typedef struct thread_record {
@@ -185,6 +201,7 @@ typedef struct counters {
     uint64_t threads;         /* Python threads at the last look */
     int64_t pause_errno;      /* why the last stop failed; 0: none did */
     uint64_t overflow;        /* samples that found the table of stacks full */
+    uint64_t contextless;     /* samples of which the context would not hold still */
 } counters;
 
 typedef struct memory memory;

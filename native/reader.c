@@ -63,6 +63,8 @@ static int read_stack(reader *reader, thread *thread, patience patience, uint32_
     int result = walk_repeatedly(reader, &thread->walk, patience, stack, retried);
     if (*stack != base)
         *record = thread->record;
+    if (*stack != base || !thread->outer)
+        reader->values = thread->walk.values;
     return result;
 }
 
@@ -245,7 +247,10 @@ static int read_either_way(reader *reader, thread *thread, uint32_t *stack, uint
         *retried = true;
         let_move_on(reader, task);
     }
-    return read_stack(reader, thread, STILL, stack, record, retried);
+    reader->walker->contextless = true;
+    int result = read_stack(reader, thread, STILL, stack, record, retried);
+    reader->walker->contextless = false;
+    return result;
 }
 
 int read_thread(reader *reader, thread *thread, uint32_t *stack, uint32_t *record, bool *retried)

@@ -24,6 +24,7 @@ typedef struct reader {
     thread_stop stop;
     displacement displacement;
     bool still;       /* the thread that is being read stands still */
+    uint32_t values;  /* of context variables, of the last one that was read: a set */
     uint64_t awaited; /* thread state, on whose CPU we wait for the next tick; 0: none */
     int32_t awaited_cpu;
     uint64_t awaited_ns;      /* it is left alone until then */

@@ -80,17 +80,20 @@ static uint64_t gil_of(const recorder *recorder, const thread *thread)
                : 0;
 }
 
-static uint32_t row_of(recorder *recorder, uint32_t stack, uint32_t record, uint32_t facts)
+static uint32_t row_of(recorder *recorder, const thread *thread, uint32_t stack, uint32_t record,
+                       uint32_t facts)
 {
     if (stack == STACK_EMPTY)
         stack = stacks_pseudo(&recorder->stacks, ONLOOKER_CODE_NO_FRAME);
-    return stacks_row(&recorder->stacks, stack, record, facts);
+    uint32_t values = thread->values == CONTEXTS_UNKNOWN ? CONTEXTS_NO_VALUES : thread->values;
+    return stacks_row(&recorder->stacks, stack, record, facts, values);
 }
 
 static void count(recorder *recorder, thread *thread, uint32_t stack, uint32_t record,
                   uint32_t facts, uint64_t elapsed_ns)
 {
-    uint32_t index = row_of(recorder, stack, record, facts);
+    uint32_t index = row_of(recorder, thread, stack, record, facts);
+    recorder->counters.contextless += thread->values == CONTEXTS_UNKNOWN;
     row *row = &recorder->stacks.rows[index];
     row->count++;
     row->wall_ns += elapsed_ns;
@@ -229,6 +232,7 @@ static int sample_thread(recorder *recorder, thread *thread, uint64_t now_ns)
         }
         if (result != ONLOOKER_OK)
             return result;
+        thread->values = recorder->reader.values;
         settle(recorder, thread, stack);
         /* It went to sleep before it was read: this is what it sleeps with. */
         if (thread->task && thread->task->asleep)
@@ -271,11 +275,13 @@ static int charge_holder(recorder *recorder, const contended_lock *contended, ui
         int result = read_thread(&recorder->reader, holder, &stack, &record, &retried);
         if (result != ONLOOKER_OK)
             return result == WALK_TORN ? ONLOOKER_OK : result;
+        holder->values = recorder->reader.values;
         settle(recorder, holder, stack);
     }
     if (locks_owner(recorder->source, &recorder->layout, contended->address) != owner)
         return ONLOOKER_OK;
-    row *row = &recorder->stacks.rows[row_of(recorder, stack, record, ONLOOKER_HOLDS_LOCK)];
+    uint32_t index = row_of(recorder, holder, stack, record, ONLOOKER_HOLDS_LOCK);
+    row *row = &recorder->stacks.rows[index];
     row->held_up += waits;
     row->held_up_ns += waited_ns;
     if (!asleep) {
@@ -426,6 +432,13 @@ int recorder_run(recorder *recorder, uint64_t until_ns)
     }
     reader_leave(&recorder->reader);
     return result;
+}
+
+void recorder_use_contexts(recorder *recorder, contexts *contexts)
+{
+    recorder->walker.contexts = contexts;
+    for (uint32_t i = 0; i < recorder->threads.count; i++)
+        recorder->threads.items[i]->settled = false; /* it may have a value of another variable */
 }
 
 void recorder_finish(recorder *recorder)

@@ -6,9 +6,11 @@
 #define NODE_LIMIT (1u << 20)
 #define ROW_LIMIT (1u << 18)
 
-/* Bits of a row's key for facts and, above them, the thread. */
-#define FACT_BITS 8
-#define THREAD_BITS 24
+/* Bits of a row's key for facts and, above them, the thread and the values. The stack has the rest.
+ */
+#define FACT_BITS 9
+#define THREAD_BITS 16
+#define VALUES_BITS 19
 
 bool stacks_init(stacks *stacks)
 {
@@ -20,7 +22,8 @@ bool stacks_init(stacks *stacks)
     /* There must always be room for what there is no room for. */
     uint32_t overflow = stacks_push(stacks, STACK_EMPTY, ONLOOKER_CODE_OVERFLOW, 0);
     return overflow != STACK_FULL &&
-           stacks_row(stacks, overflow, 0, ONLOOKER_ON_CPU | ONLOOKER_HOLDS_GIL) == ROW_OVERFLOW &&
+           stacks_row(stacks, overflow, 0, ONLOOKER_ON_CPU | ONLOOKER_HOLDS_GIL, 0) ==
+               ROW_OVERFLOW &&
            stacks->row_count == 1;
 }
 
@@ -76,9 +79,11 @@ uint32_t stacks_pseudo(stacks *stacks, uint32_t code)
     return stacks_push(stacks, STACK_EMPTY, code, 0);
 }
 
-uint32_t stacks_row(stacks *stacks, uint32_t stack, uint32_t thread, uint32_t facts)
+uint32_t stacks_row(stacks *stacks, uint32_t stack, uint32_t thread, uint32_t facts,
+                    uint32_t values)
 {
-    uint64_t key = (uint64_t)stack << 32 |
+    uint64_t key = (uint64_t)stack << (FACT_BITS + THREAD_BITS + VALUES_BITS) |
+                   (uint64_t)(values & ((1u << VALUES_BITS) - 1)) << (FACT_BITS + THREAD_BITS) |
                    (uint64_t)(thread & ((1u << THREAD_BITS) - 1)) << FACT_BITS |
                    (facts & ((1u << FACT_BITS) - 1));
     uint32_t index = map_get(&stacks->by_row, key);
@@ -90,7 +95,7 @@ uint32_t stacks_row(stacks *stacks, uint32_t stack, uint32_t thread, uint32_t fa
                        ROW_LIMIT) ||
         !map_set(&stacks->by_row, key, index))
         return ROW_OVERFLOW;
-    stacks->rows[index] = (row){.stack = stack, .thread = thread, .facts = facts};
+    stacks->rows[index] = (row){.stack = stack, .thread = thread, .facts = facts, .values = values};
     stacks->row_count++;
     return index;
 }

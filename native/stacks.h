@@ -18,7 +18,7 @@ typedef struct stacks {
     uint32_t step_slots;
     row *rows;
     uint32_t row_count, row_capacity;
-    map by_row; /* (stack, thread, facts) -> rows */
+    map by_row; /* (stack, thread, facts, values) -> rows */
 } stacks;
 
 bool stacks_init(stacks *stacks);
@@ -29,9 +29,10 @@ uint32_t stacks_push(stacks *stacks, uint32_t parent, uint32_t code, int32_t las
 /* The stack whose only frame is one of the ONLOOKER_CODE_ ones. */
 uint32_t stacks_pseudo(stacks *stacks, uint32_t code);
 
-/* Index of the row of (STACK, THREAD, FACTS), made if need be; ROW_OVERFLOW when there is no room
- * or STACK is STACK_FULL. */
-uint32_t stacks_row(stacks *stacks, uint32_t stack, uint32_t thread, uint32_t facts);
+/* Index of the row of (STACK, THREAD, FACTS, VALUES), made if need be; ROW_OVERFLOW when there is
+ * no room or STACK is STACK_FULL. */
+uint32_t stacks_row(stacks *stacks, uint32_t stack, uint32_t thread, uint32_t facts,
+                    uint32_t values);
 
 void stacks_free(stacks *stacks);
 

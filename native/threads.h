@@ -36,6 +36,7 @@ typedef struct thread {
     bool seen;              /* by the refresh that is under way */
     bool settled;           /* `stack` is what it has been asleep with */
     uint32_t stack;         /* of the last sample */
+    uint32_t values;        /* of context variables, likewise: a set */
     uint32_t same;          /* samples in a row that had this stack */
     uint32_t quiet;         /* so many make it worth asking whether it sleeps */
     uint64_t lock;          /* GIL or RLock that it waited for at the last sample; 0: neither */

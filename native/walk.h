@@ -1,14 +1,16 @@
 /* walk.h: reads the Python stack of one thread state, while it runs, as it was at one instant.
  *
- * One call reads, in this order: the pointer to the current frame, the frames, the pointer, the
- * frames again, the pointer, and what tells the frames' code objects from others. A stack counts
- * only if the pointers agree and the two copies of each frame agree on its code object, its caller
- * and, but for the innermost, where it is in its code. Which frames to ask for is predicted from
- * the sample before; a prediction that fell short is completed and read again. */
+ * One call reads, in this order: the pointer to the current frame, what is asked of the
+ * thread's context, the frames, the pointer, the frames again, the pointer, the context again, and
+ * what tells the frames' code objects from others. A stack counts only if the pointers agree and
+ * the two copies of each frame agree on its code object, its caller and, but for the innermost,
+ * where it is in its code. Which frames to ask for is predicted from the sample before; a
+ * prediction that fell short is completed and read again. */
 #ifndef ONLOOKER_WALK_H
 #define ONLOOKER_WALK_H
 
 #include "codes.h"
+#include "contexts.h"
 #include "memory.h"
 #include "ranges.h"
 #include "recorder.h"
@@ -39,7 +41,9 @@ typedef struct walk {
     uint64_t cframe;        /* predicted, where there are any */
     ranges frames;          /* predicted */
     ranges codes;           /* to confirm */
-    uint32_t accepted;      /* samples since the prediction was made anew */
+    context_view context;
+    uint32_t values;   /* of context variables, with the last stack: a set */
+    uint32_t accepted; /* samples since the prediction was made anew */
     /* The last stack, from the root: frames and, for each, the stack that ends with it. */
     raw_frame *last;
     uint32_t *last_stacks;
@@ -61,13 +65,16 @@ typedef struct walker {
     const layout *layout;
     codes codes;
     stacks *stacks;
+    contexts *contexts; /* NULL: nobody asks for values of context variables */
+    bool contextless;   /* a stack counts even if its context does not hold still */
     uint32_t depth;
     uint32_t frame_size;   /* bytes of a frame that hold all fields we read */
     raw_frame *raw;        /* leaf first */
     uint64_t *unconfirmed; /* code objects of raw frames to be confirmed by another read */
     uint32_t raw_limit;
     unsigned char *first, *second, *checked; /* copies */
-    uint32_t frames_capacity, checked_capacity;
+    unsigned char *context_first, *context_second;
+    uint32_t frames_capacity, checked_capacity, context_capacity;
     struct iovec *local, *remote;
     current *pointers;
     uint32_t pieces_capacity, pointer_count;

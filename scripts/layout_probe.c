@@ -106,6 +106,8 @@ typedef struct { /* Modules/arraymodule.c */
 
 #include "layout_locks.h"
 #include "layout_tasks.h"
+/* after the tasks, of which it has a field */
+#include "layout_contexts.h"
 #include "layout_traces.h"
 
 static void runtime_and_interpreter(void)
@@ -465,6 +467,7 @@ int main(void)
     types_and_instances();
     awaits();
     tasks();
+    contexts();
     holdings();
     collector_and_allocator();
     traces();

@@ -10,7 +10,7 @@ from typing import Final
 from onlooker.errors import UsageError
 from onlooker.observe.recorder import Counters
 from onlooker.profile.kinds import KINDS, Kind
-from onlooker.profile.model import Location, Mapping, Profile
+from onlooker.profile.model import Labels, Location, Mapping, Profile
 from onlooker.profile.rows import Row, Thread
 from onlooker.profile.snapshot import Snapshot
 
@@ -37,8 +37,9 @@ class Recording:
     ``end`` says why it ended: TIME_IS_UP, STOPPED, TARGET_ENDED, TARGET_REPLACED, or not at all:
     STILL_RUNNING. ``caveats``
     are sentences about what the recording lacks; ``comments`` has them, too. ``rows`` are what was
-    counted, ``stack`` names a row's ``stack_id``, leaf first, ``threads`` its ``thread_id``.
-    ``snapshot`` is there if a kind was asked for that is a picture of one moment.
+    counted, ``stack`` names a row's ``stack_id``, leaf first, ``threads`` its ``thread_id``,
+    ``values`` gives the labels of its ``values``. ``snapshot`` is there if a kind was asked for
+    that is a picture of one moment.
     """
 
     kinds: tuple[Kind, ...]
@@ -55,6 +56,7 @@ class Recording:
     stack: Callable[[int], tuple[Location, ...]]
     threads: dict[int, Thread]
     snapshot: Snapshot | None = None
+    values: Callable[[int], Labels] = lambda _: ()
 
     def profile(self, kind: str, *, all_frames: bool = False) -> Profile:
         """One of the kinds recorded. Bootstrap frames are left out unless ``all_frames``.
@@ -76,6 +78,7 @@ class Recording:
             build.Recording(
                 self.rate_hz, self.start_ns, self.duration_ns, self.comments, self.mapping
             ),
+            values=self.values,
             all_frames=all_frames,
         )
 

@@ -13,6 +13,7 @@ from typing import IO, TYPE_CHECKING, Final
 
 from onlooker.errors import TargetGone, UsageError
 from onlooker.observe.circumstances import caveats, circumstances, has_replaced_itself
+from onlooker.observe.contexts import ContextLabels
 from onlooker.observe.naming import Naming
 from onlooker.observe.recorder import Counters, Outcome, Pause, Recorder
 from onlooker.profile.kinds import KINDS, Kind
@@ -91,6 +92,7 @@ class Target:
         rate_hz: float = DEFAULT_RATE_HZ,
         pause: Pause = "auto",
         depth: int = DEFAULT_DEPTH,
+        context_vars: Sequence[str] = (),
         own_child: bool = False,
         stop: Callable[[], bool] = lambda: False,
         progress: Callable[[Progress], None] = lambda _: None,
@@ -101,6 +103,7 @@ class Target:
         every signal), or with the target; what was gathered until then is returned. A kind that is
         a picture of one moment is taken at the end, and at once if there is no other.
         ``progress`` is called as often. ``own_child``: this process waits for the target's exit.
+        Samples get a label for each of ``context_vars``, which are names of ContextVar objects.
 
         Raises UsageError for a kind that does not exist or a rate or depth beyond reach, TargetGone
         if the target ended before there was anything to return, NotPermitted.
@@ -120,15 +123,19 @@ class Target:
             facts |= kind.wanted | kind.also
         naming = Naming(self.runtime)
         before = circumstances(self.runtime.pid)
-        with Recorder(
-            self.runtime,
-            rate_hz=rate_hz,
-            facts=facts,
-            wanted=wanted,
-            pause=pause,
-            depth=depth,
-            own_child=own_child,
-        ) as recorder:
+        with (
+            ContextLabels(self.runtime, context_vars) as contexts,
+            Recorder(
+                self.runtime,
+                rate_hz=rate_hz,
+                facts=facts,
+                wanted=wanted,
+                pause=pause,
+                depth=depth,
+                own_child=own_child,
+                contexts=contexts,
+            ) as recorder,
+        ):
             start_ns = time.time_ns()
             began_ns = time.monotonic_ns()
 
@@ -136,6 +143,7 @@ class Target:
                 counters = recorder.counters
                 after = circumstances(self.runtime.pid)
                 notes = caveats(before, after, counters, may_pause=pause != "never")
+                notes += contexts.caveats(counters.contextless)
                 return Recording(
                     kinds=chosen,
                     rate_hz=rate_hz,
@@ -157,6 +165,7 @@ class Target:
                     rows=recorder.rows(),
                     stack=partial(naming.stack, recorder.stacks()),
                     threads=naming.threads(recorder.threads()),
+                    values=contexts.values(),
                 )
 
             duration_ns = 0
@@ -250,7 +259,9 @@ class Target:
         """The one of these with this name, if there is one."""
         return self._named.lookup(name)
 
-    def watch(self, rate_hz: float = 10.0, *, pause: Pause = "auto") -> Watch:
+    def watch(
+        self, rate_hz: float = 10.0, *, pause: Pause = "auto", context_vars: Sequence[str] = ()
+    ) -> Watch:
         """Record what only grows, block and mutex, in the background until the watch is closed.
 
         Raises UsageError for a rate beyond reach, or if there is a watch that is not closed.
@@ -261,7 +272,8 @@ class Target:
         with self._lock:
             if self._watch and self._watch.running:
                 raise UsageError("watching already in use")
-            self._watch = Watch(self, [kind.name for kind in _grown()], rate_hz, pause=pause)
+            kinds = [kind.name for kind in _grown()]
+            self._watch = Watch(self, kinds, rate_hz, pause=pause, context_vars=context_vars)
             return self._watch
 
     def new_profile(self, name: str) -> CustomProfile:

@@ -31,6 +31,7 @@ class Watch:
         rate_hz: float = DEFAULT_RATE_HZ,
         *,
         pause: Pause = "auto",
+        context_vars: Sequence[str] = (),
     ) -> None:
         self._changed = threading.Condition()
         self._asked = self._ended = False
@@ -39,19 +40,27 @@ class Watch:
         self._stop = threading.Event()
         self._thread = threading.Thread(
             target=self._record,
-            args=(target, tuple(kinds), rate_hz, pause),
+            args=(target, tuple(kinds), rate_hz, pause, context_vars),
             name="watch",
             daemon=True,
         )
         self._thread.start()
 
-    def _record(self, target: Target, kinds: tuple[str, ...], rate_hz: float, pause: Pause) -> None:
+    def _record(
+        self,
+        target: Target,
+        kinds: tuple[str, ...],
+        rate_hz: float,
+        pause: Pause,
+        context_vars: Sequence[str],
+    ) -> None:
         latest: Recording | None = None
         try:
             latest = target.record(
                 kinds,
                 rate_hz=rate_hz,
                 pause=pause,
+                context_vars=context_vars,
                 stop=self._stop.is_set,
                 progress=self._answer,
             )

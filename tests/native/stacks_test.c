@@ -52,18 +52,19 @@ TEST(many_stacks_keep_their_paths)
     stacks_free(&stacks);
 }
 
-TEST(rows_are_of_a_stack_a_thread_and_facts)
+TEST(rows_are_of_a_stack_a_thread_facts_and_values)
 {
     stacks stacks = {0};
     CHECK(stacks_init(&stacks));
     uint32_t stack = stacks_pseudo(&stacks, ONLOOKER_CODE_NATIVE);
-    uint32_t row = stacks_row(&stacks, stack, 3, ONLOOKER_ON_CPU);
+    uint32_t row = stacks_row(&stacks, stack, 3, ONLOOKER_ON_CPU, 0);
     CHECK(row != ROW_OVERFLOW);
-    CHECK_EQUAL(stacks_row(&stacks, stack, 3, ONLOOKER_ON_CPU), row);
-    CHECK(stacks_row(&stacks, stack, 4, ONLOOKER_ON_CPU) != row);
-    CHECK(stacks_row(&stacks, stack, 3, ONLOOKER_HOLDS_GIL) != row);
-    CHECK(stacks_row(&stacks, stack, 3, 0) != row);
-    CHECK(stacks_row(&stacks, stacks_push(&stacks, stack, 9, 0), 3, ONLOOKER_ON_CPU) != row);
+    CHECK_EQUAL(stacks_row(&stacks, stack, 3, ONLOOKER_ON_CPU, 0), row);
+    CHECK(stacks_row(&stacks, stack, 4, ONLOOKER_ON_CPU, 0) != row);
+    CHECK(stacks_row(&stacks, stack, 3, ONLOOKER_HOLDS_GIL, 0) != row);
+    CHECK(stacks_row(&stacks, stack, 3, 0, 0) != row);
+    CHECK(stacks_row(&stacks, stack, 3, ONLOOKER_ON_CPU, 1) != row);
+    CHECK(stacks_row(&stacks, stacks_push(&stacks, stack, 9, 0), 3, ONLOOKER_ON_CPU, 0) != row);
     CHECK_EQUAL(stacks.rows[row].stack, stack);
     CHECK_EQUAL(stacks.rows[row].thread, 3);
     CHECK_EQUAL(stacks.rows[row].facts, ONLOOKER_ON_CPU);
@@ -82,16 +83,16 @@ TEST(what_there_is_no_room_for_goes_to_a_row_of_its_own)
     }
     CHECK(pushed > 100000);
     CHECK_EQUAL(stacks_push(&stacks, STACK_FULL, 7, 0), STACK_FULL);
-    CHECK_EQUAL(stacks_row(&stacks, STACK_FULL, 1, 0), ROW_OVERFLOW);
+    CHECK_EQUAL(stacks_row(&stacks, STACK_FULL, 1, 0, 0), ROW_OVERFLOW);
     const row *row = &stacks.rows[ROW_OVERFLOW];
     CHECK_EQUAL(stacks.nodes[row->stack].code, ONLOOKER_CODE_OVERFLOW);
     CHECK_EQUAL(row->facts, ONLOOKER_ON_CPU | ONLOOKER_HOLDS_GIL);
     /* What is there can still be found. */
     CHECK_EQUAL(stacks_push(&stacks, STACK_EMPTY, 7, 0), 2);
     uint32_t rows = 0;
-    for (uint32_t thread = 0; stacks_row(&stacks, 2, thread, 1) != ROW_OVERFLOW; thread++)
+    for (uint32_t i = 0; stacks_row(&stacks, 2, i & 0xffff, 1, i >> 16) != ROW_OVERFLOW; i++)
         rows++;
     CHECK(rows > 100000);
-    CHECK(stacks_row(&stacks, 2, 0, 1) != ROW_OVERFLOW);
+    CHECK(stacks_row(&stacks, 2, 0, 1, 0) != ROW_OVERFLOW);
     stacks_free(&stacks);
 }

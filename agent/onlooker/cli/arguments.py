@@ -79,6 +79,7 @@ class Arguments(argparse.Namespace):
     pause: Pause
     depth: int
     all_frames: bool
+    context_vars: list[str]
     program: list[str]
     pids: list[int]
     listen: str
@@ -187,7 +188,14 @@ def _parser() -> _Parser:
         help="the command that starts it; its exit status becomes Onlooker's",
     )
     add("demo", "profile a small busy program of Onlooker's own", _seconds(5.0), _recording)
-    add("serve", "serve profiles over HTTP, as Go's /debug/pprof/", _serving, _rate, _reading)
+    add(
+        "serve",
+        "serve profiles over HTTP, as Go's /debug/pprof/",
+        _serving,
+        _rate,
+        _reading,
+        _labels,
+    )
     list_ = add("list", "list the Python processes, and why some can't be looked into")
     list_.add_argument("--name", metavar="PATTERN", help="only those whose command line matches")
     add("heap", "write what holds the memory of a process, as of now", _target, memory_options.heap)
@@ -318,6 +326,19 @@ def _recording(parser: _Parser) -> None:
     )
     memory_options.output(parser, "; with several kinds each name gets its kind")
     _reading(parser)
+    _labels(parser)
+
+
+def _labels(parser: _Parser) -> None:
+    parser.add_argument(
+        "--label-context-var",
+        dest="context_vars",
+        action="append",
+        default=[],
+        metavar="NAME",
+        help="label samples with the value of the context variable (contextvars.ContextVar) of this"
+        " name, as in NAME=value; may be given several times",
+    )
 
 
 def _reading(parser: _Parser) -> None:

@@ -29,6 +29,7 @@ def run(arguments: Arguments) -> int:
         rate_hz=arguments.rate,
         background_hz=arguments.background_rate,
         pause=arguments.pause,
+        context_vars=tuple(arguments.context_vars),
         depth=arguments.depth,
         all_frames=arguments.all_frames,
         max_profiles=arguments.max_profiles,

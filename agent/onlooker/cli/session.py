@@ -48,6 +48,7 @@ class Session:
             rate_hz=self._arguments.rate,
             pause=self._arguments.pause,
             depth=self._arguments.depth,
+            context_vars=self._arguments.context_vars,
             own_child=own_child,
             stop=stop,
             progress=progress,

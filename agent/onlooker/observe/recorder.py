@@ -8,7 +8,7 @@ import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import IntEnum
-from typing import Any, Final, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple
 
 from onlooker._native import ffi, lib
 from onlooker.errors import MemoryFault, OnlookerError, TargetGone
@@ -17,6 +17,9 @@ from onlooker.profile.rows import Row
 from onlooker.runtime.layouts import NONE, Layout
 from onlooker.runtime.locate import Runtime
 from onlooker.runtime.threads import native_thread_ids, pthread_tid_offset
+
+if TYPE_CHECKING:
+    from onlooker.observe.contexts import ContextLabels
 
 Pause = Literal["auto", "never", "always"]
 PAUSES: Final[dict[Pause, int]] = {
@@ -37,7 +40,7 @@ CODE_UNSAMPLED: Final[int] = lib.ONLOOKER_CODE_UNSAMPLED
 CODE_OVERFLOW: Final[int] = lib.ONLOOKER_CODE_OVERFLOW
 CODE_FIRST: Final[int] = lib.ONLOOKER_CODE_FIRST
 
-_ROW: Final = struct.Struct("=IIIIIIQQQ")
+_ROW: Final = struct.Struct("=IIIIIIQQQQ")
 _THREAD: Final = struct.Struct("=Qqiiii")
 _NODE_WORDS: Final = 3
 _ENCODINGS: Final = {1: "latin-1", 2: "utf-16-le", 4: "utf-32-le"}
@@ -93,6 +96,7 @@ class Counters:
     threads: int
     pause_errno: int
     overflow: int
+    contextless: int
 
 
 _COUNTERS: Final = tuple(Counters.__dataclass_fields__)
@@ -102,7 +106,8 @@ class Recorder:
     """Samples the threads of a process and counts what they were doing.
 
     ``facts`` are those to find out, and only threads with one of ``wanted`` are read (0: all).
-    ``depth`` is how many frames of a stack are kept, from the leaf.
+    ``depth`` is how many frames of a stack are kept, from the leaf. ``contexts``, which must
+    outlive it, tell what context variables are set to.
     """
 
     def __init__(
@@ -115,8 +120,10 @@ class Recorder:
         pause: Pause,
         depth: int,
         own_child: bool = False,
+        contexts: ContextLabels | None = None,
     ) -> None:
         self._runtime = runtime
+        self._contexts = contexts
         self._memory = ffi.NULL
         self._recorder = ffi.NULL
         self._codes_taken = CODE_FIRST
@@ -150,9 +157,15 @@ class Recorder:
         if not self._recorder:
             self.close()
             raise OnlookerError(f"can't record process {runtime.pid}: {os.strerror(ffi.errno)}")
+        self._refresh()
+
+    def _refresh(self) -> None:
+        if self._contexts and self._contexts.refresh():
+            lib.recorder_use_contexts(self._recorder, self._contexts.native)
 
     def run(self, until_ns: int) -> Outcome:
         """Sample until time.monotonic_ns() is ``until_ns``, a signal comes or the target ends."""
+        self._refresh()
         return self._outcome(lib.recorder_run(self._recorder, until_ns))
 
     def tick(self) -> Outcome:
@@ -250,9 +263,11 @@ class Rows:
 
     def __iter__(self) -> Iterator[Row]:
         for row in _ROW.iter_unpack(self._packed):
-            stack, thread, facts, count, begun, held_up, wall_ns, cpu_ns, held_up_ns = row
-            if count or cpu_ns or held_up_ns:
-                yield Row(stack, thread, facts, count, wall_ns, cpu_ns, begun, held_up, held_up_ns)
+            stack, thread, facts, count, begun, held_up, wall, cpu, held_up_ns, values = row
+            if count or cpu or held_up_ns:
+                yield Row(
+                    stack, thread, facts, count, wall, cpu, begun, held_up, held_up_ns, values
+                )
 
 
 class Stacks:

@@ -41,14 +41,15 @@ def build(
     threads: Mapping[int, Thread],
     recording: Recording,
     *,
+    values: Callable[[int], Labels] = lambda _: (),
     all_frames: bool = False,
 ) -> Profile:
     """Return the profile of this kind.
 
     Rows that the kind takes become samples in the order in which they are first seen; rows with
     equal stacks and labels become one. ``threads`` is keyed by the rows' ``thread_id``; a thread
-    missing in it is labelled by this number. Bootstrap frames at the root are left out unless
-    ``all_frames``.
+    missing in it is labelled by this number. ``values`` gives the labels of rows' ``values``.
+    Bootstrap frames at the root are left out unless ``all_frames``.
     """
     return Profile(
         kind=kind.name,
@@ -57,7 +58,7 @@ def build(
         period=kind.period(recording.rate_hz),
         time_ns=recording.time_ns,
         duration_ns=recording.duration_ns if kind.timed else 0,
-        samples=_samples(kind, rows, _cut(stacks, all_frames), _labels(threads)),
+        samples=_samples(kind, rows, _cut(stacks, all_frames), _labels(threads), values),
         comments=(*recording.comments, *((kind.note,) if kind.note else ())),
         mapping=recording.mapping,
         default_sample_type=kind.default_sample_type,
@@ -69,15 +70,17 @@ def _samples(
     rows: Iterable[Row],
     stack_of: Callable[[int], tuple[Location, ...]],
     labels_of: Callable[[int], Labels],
+    values_of: Callable[[int], Labels],
 ) -> Samples:
     stacks = _Equals(stack_of, _digest)
     labels_of = lru_cache(_LABELS_KEPT)(labels_of)
+    values_of = lru_cache(_LABELS_KEPT)(values_of)
     samples = Samples(stack_of, len(kind.sample_types))
     for row in rows:
         values = kind.values(row)
         if not kind.takes(row) or not any(values):
             continue
-        labels = labels_of(row.thread_id)
+        labels = labels_of(row.thread_id) + values_of(row.values)
         if kind.labels:
             labels += kind.labels(row, stack_of(row.stack_id))
         samples.add(stacks.first(row.stack_id), labels, values)

@@ -30,13 +30,14 @@ _WAITS: Final = (
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """All samples of one stack in one thread that agree in their facts.
+    """All samples of one stack in one thread that agree in their facts and values.
 
     ``stack_id`` and ``thread_id`` are keys that whoever names stacks and threads understands;
     ``facts`` is a set of the bits above. ``wall_ns`` is the elapsed time and ``cpu_ns`` the
     thread's own run time that these ``count`` samples stand for. ``begun`` is how many waits they
     found that had not been there before; ``held_up`` is how many waits of others for the GIL or an
-    RLock began while this thread held it, and ``held_up_ns`` how long others waited.
+    RLock began while this thread held it, and ``held_up_ns`` how long others waited. ``values`` is
+    a key like ``stack_id``: of what context variables were set to.
     """
 
     stack_id: int
@@ -48,6 +49,7 @@ class Row:
     begun: int = 0
     held_up: int = 0
     held_up_ns: int = 0
+    values: int = 0
 
     @property
     def wait(self) -> str:

@@ -86,8 +86,9 @@ class App:
         self._maker = Maker(settings, self._metrics.recorded)
 
     def _watch(self, target: Target) -> Watch | None:
-        rate_hz = self._settings.background_hz
-        return target.watch(rate_hz, pause=self._settings.pause) if rate_hz else None
+        settings = self._settings
+        rate_hz, names = settings.background_hz, settings.context_vars
+        return target.watch(rate_hz, pause=settings.pause, context_vars=names) if rate_hz else None
 
     async def watch_all(self) -> None:
         """Open the processes that come, so that what only grows is counted from the first on."""

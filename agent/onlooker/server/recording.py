@@ -94,6 +94,7 @@ class Maker:
             rate_hz=settings.rate_hz,
             pause=settings.pause,
             depth=settings.depth,
+            context_vars=settings.context_vars,
             stop=stop.is_set,
         )
         self.recorded(recording.counters, recording.pauses_ns)

@@ -34,6 +34,7 @@ class Settings:
     """Which processes, how they are recorded, and what clients may ask for at most.
 
     ``background_hz`` is the rate for what only grows, such as block; 0: it is not recorded.
+    ``context_vars`` label samples.
     """
 
     pids: tuple[int, ...]
@@ -43,6 +44,7 @@ class Settings:
     pause: Pause
     depth: int
     all_frames: bool
+    context_vars: tuple[str, ...]
     max_profiles: int
     max_seconds: int
 

@@ -1,0 +1,249 @@
+"""What context variables are set to where a process is: labels of samples."""
+
+from __future__ import annotations
+
+import struct
+import time
+from collections.abc import Sequence
+from typing import Any, Final, NamedTuple
+
+from onlooker._native import ffi, lib
+from onlooker.errors import MemoryFault, UsageError
+from onlooker.observe.heap_ranges import heap_ranges
+from onlooker.observe.modules import Modules
+from onlooker.observe.recorder import native_layout
+from onlooker.profile.model import Labels
+from onlooker.runtime.locate import Runtime
+from onlooker.runtime.objects import Objects
+
+OPENTELEMETRY: Final = "otel"
+"""Asks for the ids of OpenTelemetry's current span instead of the variable of this name."""
+
+
+class Label(NamedTuple):
+    """A label's key. Its value is an int to be shown with so many hexadecimal digits; 0: is not."""
+
+    key: str
+    digits: int = 0
+
+
+_SPAN: Final = (Label("trace_id", 32), Label("span_id", 16))
+_SPAN_VARIABLE: Final = "current_context"
+
+LABELS_LIMIT: Final[int] = lib.ONLOOKER_LABELS_LIMIT
+_NAME_LIMIT: Final = 256  # characters
+_CANDIDATES_LIMIT: Final = 1 << 16
+
+# Looking for variables anew takes at most this part of the time.
+_SHARE: Final = 1 / 100
+_LEAST_REST_S: Final = 1.0
+
+_VALUE: Final = struct.Struct("=IIII")
+_DIGIT_BITS: Final = 30  # PYLONG_BITS_IN_DIGIT of 64-bit builds
+_ENCODINGS: Final = {1: "latin-1", 2: "utf-16-le", 4: "utf-32-le"}
+
+
+class _Wanted(NamedTuple):
+    """A variable's name, and the first label that it gives."""
+
+    name: str
+    label: int
+    is_span: bool
+
+
+class ContextLabels:
+    """The labels that were asked for, and the variables that give them their values.
+
+    ``names`` are those of ContextVar objects, or OPENTELEMETRY. Raises UsageError if they are too
+    many.
+    """
+
+    def __init__(self, runtime: Runtime, names: Sequence[str]) -> None:
+        self.native = ffi.NULL
+        self._runtime = runtime
+        self._objects = Objects(runtime.memory, runtime.layout)
+        self._modules = Modules(runtime, self._objects)
+        self._wanted: list[_Wanted] = []
+        self._labels: list[Label] = []
+        for name in dict.fromkeys(names):
+            is_span = name == OPENTELEMETRY
+            variable = _SPAN_VARIABLE if is_span else name
+            self._wanted.append(_Wanted(variable, len(self._labels), is_span))
+            self._labels += _SPAN if is_span else (Label(name),)
+        if len(self._labels) > LABELS_LIMIT:
+            raise UsageError(f"{len(self._labels)} labels are more than {LABELS_LIMIT}")
+        self._found: set[str] = set()
+        self._modules_seen = -1
+        self._next_s = 0.0
+        if self._labels:
+            self.native = lib.contexts_open(native_layout(runtime.layout))
+
+    def refresh(self) -> bool:
+        """Look for the variables if there may be others by now; return whether it did."""
+        now_s = time.monotonic()
+        if not self.native or now_s < self._next_s:
+            return False
+        count = self._count_modules()
+        if count == self._modules_seen and all(want.name in self._found for want in self._wanted):
+            return False
+        self._modules_seen = count
+        found = self._find()
+        lib.contexts_watch(self.native, found, len(found), len(self._labels))
+        took_s = time.monotonic() - now_s
+        self._next_s = now_s + max(_LEAST_REST_S, took_s / _SHARE)
+        return True
+
+    def _count_modules(self) -> int:
+        offsets, objects = self._runtime.layout.offsets, self._objects
+        try:
+            return sum(
+                objects.pointer(
+                    objects.pointer(modules + offsets["dict_keys"]) + offsets["dictkeys_nentries"]
+                )
+                for modules in self._modules.dicts()
+            )
+        except MemoryFault:
+            return -1
+
+    def _find(self) -> list[dict[str, int]]:
+        """The ContextVar objects with these names, wherever they are."""
+        found: list[dict[str, int]] = []
+        kind = self._type()
+        for address in self._objects_of(kind) if kind else ():
+            name, known = self._variable(address)
+            self._found |= {name}
+            found += (
+                {"address": address, "hash": known, "label": want.label, "is_span": want.is_span}
+                for want in self._wanted
+                if want.name == name
+            )
+        return found[: lib.ONLOOKER_VARIABLES_LIMIT]
+
+    def _type(self) -> int:
+        """The address of ContextVar, 0 while nobody has imported it."""
+        for modules in self._modules.dicts():
+            try:
+                module = self._objects.dict_get(modules, "_contextvars")
+                found = module and self._objects.attribute(module, "ContextVar")
+            except MemoryFault:
+                continue
+            if found:
+                return found
+        return 0
+
+    def _objects_of(self, kind: int) -> list[int]:
+        """Where there may be objects of a type: all words that point to it tell."""
+        words, places = ffi.new("uint64_t[]", [kind]), ffi.new("uint64_t[]", _CANDIDATES_LIMIT)
+        at = self._runtime.layout.offsets["object_type"]
+        memory = lib.memory_open_process(self._runtime.pid)
+        found: list[int] = []
+        try:
+            for start, end, in_image in heap_ranges(self._runtime, self._runtime.pid):
+                if memory and not in_image:
+                    count = lib.words_find(memory, start, end, words, 1, places, _CANDIDATES_LIMIT)
+                    found += (place - at for place in places[0:count])
+        except MemoryFault:
+            pass  # it is just ending
+        finally:
+            lib.memory_close(memory)
+        return found
+
+    def _variable(self, address: int) -> tuple[str, int]:
+        """A ContextVar's name and hash; an empty name if there is none (any more).
+
+        A freed object keeps its bytes for some time, but no references.
+        """
+        offsets, objects = self._runtime.layout.offsets, self._objects
+        try:
+            references = self._runtime.memory.read(address, 4)
+            name = objects.pointer(address + offsets["contextvar_name"])
+            known = objects.pointer(address + offsets["contextvar_hash"])
+            return (objects.string(name, _NAME_LIMIT), known) if any(references) else ("", 0)
+        except MemoryFault:
+            return "", 0
+
+    def values(self) -> Values:
+        """What was seen until now."""
+        return Values(self.native, self._labels)
+
+    def caveats(self, contextless: int) -> tuple[str, ...]:
+        """Return sentences about what the labels lack; of so many samples nothing is known."""
+        found = [
+            f"no ContextVar is named {want.name!r}: no sample has its label"
+            for want in self._wanted
+            if want.name not in self._found
+        ]
+        if contextless:
+            found.append(
+                f"the context of {contextless} samples changed too fast to be read:"
+                " they have no labels of it"
+            )
+        overflow = lib.contexts_overflow(self.native) if self.native else 0
+        if overflow:
+            found.append(
+                f"{overflow} samples came after the table of context variables' values was"
+                " full: they have no labels of them"
+            )
+        return tuple(found)
+
+    def close(self) -> None:
+        """Free what was seen."""
+        lib.contexts_close(self.native)
+        self.native = ffi.NULL
+
+    def __enter__(self) -> ContextLabels:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+class Values:
+    """Labels by the number of a set of values, which takes less memory than the labels do."""
+
+    def __init__(self, native: Any, labels: Sequence[Label]) -> None:
+        self._labels = labels
+        if native:
+            self._sets = memoryview(_array(lib.contexts_sets, native, 4 * len(labels))).cast("I")
+            self._values = _array(lib.contexts_values, native, _VALUE.size)
+            self._bytes = _array(lib.contexts_bytes, native, 1)
+
+    def __call__(self, number: int) -> Labels:
+        """The labels of a set."""
+        if not number:
+            return ()
+        width = len(self._labels)
+        values = self._sets[width * number : width * (number + 1)]
+        return tuple(
+            (label.key, self._text(value, label.digits))
+            for label, value in zip(self._labels, values, strict=True)
+            if value
+        )
+
+    def _text(self, number: int, digits: int) -> str:
+        at, size, kind, cut = _VALUE.unpack_from(self._values, number * _VALUE.size)
+        raw, more = self._bytes[at : at + size], "…" if cut else ""
+        if kind > lib.ONLOOKER_VALUE_STR:
+            text = raw.decode(_ENCODINGS[kind - lib.ONLOOKER_VALUE_STR], "surrogatepass")
+            return text + more or '""'  # a label of no text at all would be none
+        if kind == lib.ONLOOKER_VALUE_BYTES:
+            return repr(raw) + more
+        if kind == lib.ONLOOKER_VALUE_BOOL:
+            return str(_integer(raw) != 0)
+        if kind == lib.ONLOOKER_VALUE_INT:
+            return f"{_integer(raw):0{digits}x}" if digits else str(_integer(raw))
+        if kind == lib.ONLOOKER_VALUE_NONE:
+            return "None"
+        return f"<{raw.decode('utf-8', 'replace')}{more}>"
+
+
+def _integer(raw: bytes) -> int:
+    negative, *digits = struct.unpack(f"={len(raw) // 4}I", raw)
+    value: int = sum(digit << place * _DIGIT_BITS for place, digit in enumerate(digits))
+    return -value if negative else value
+
+
+def _array(function: Any, native: Any, size: int) -> bytes:
+    count = ffi.new("uint32_t *")
+    items = function(native, count)
+    return bytes(ffi.buffer(items, count[0] * size)) if count[0] else b""

@@ -1,0 +1,95 @@
+"""A label of a sample is what the variable was set to when the thread had the stack."""
+
+import threading
+from collections import Counter
+from pathlib import Path
+
+import pytest
+from onlooker import Recording, Target
+from onlooker.observe.contexts import LABELS_LIMIT
+from onlooker.observe.recorder import Pause
+from onlooker.target import Progress
+
+from tests.conftest import StartTarget
+from tests.interpreters import DEADLINE_S, Interpreter
+from tests.soak import soak_seconds
+
+PROGRAM = Path("truth_contexts.py")
+NAMES = ("who", "otherwise")
+READS = 40
+
+#: What the functions may see.
+WHO = {"in_a": "a", "in_b": "b", "in_unset": "", "in_default": "", "in_special": "a"}
+OTHERWISE = {"in_default": "default", "in_special": "special"}
+
+
+def seen(recording: Recording) -> Counter[tuple[str, str, str]]:
+    """How often each function had which first letter of "who", and which value of "otherwise"."""
+    found: Counter[tuple[str, str, str]] = Counter()
+    for sample in recording.profile("wall").samples:
+        labels = dict(sample.labels)
+        who, otherwise = (str(labels.get(name, "")) for name in NAMES)
+        for location in sample.stack:
+            if location.function.system_name.startswith("in_"):
+                found[location.function.system_name, who[:1], otherwise] += sample.values[0]
+    return found
+
+
+def record_reads(pid: int, pause: Pause) -> Recording:
+    """A recording of at least some reads of threads, however long that takes."""
+    enough = threading.Event()
+    least_s = soak_seconds(0.3)
+
+    def look(progress: Progress) -> None:
+        reads = progress.counters.samples - progress.counters.reused
+        if progress.elapsed_ns > least_s * 1e9 and reads > READS:
+            enough.set()
+
+    with Target(pid) as target:
+        return target.record(
+            ["wall"],
+            DEADLINE_S,
+            rate_hz=1000,
+            pause=pause,
+            context_vars=NAMES,
+            stop=enough.is_set,
+            progress=look,
+        )
+
+
+@pytest.mark.parametrize("mode", ["sets 1", "sets 3", "among_others 1", "tasks 1"])
+@pytest.mark.parametrize("pause", ["auto", "never"])
+def test_no_value_is_of_another_moment(
+    interpreter: Interpreter, start_target: StartTarget, mode: str, pause: Pause
+) -> None:
+    target = start_target(interpreter, PROGRAM)
+    target.send(mode)
+    target.read_line()
+    recording = record_reads(target.pid, pause)
+    found = seen(recording)
+    print(interpreter.name, mode, pause, found, recording.counters)
+    for function, who, otherwise in found:
+        assert who == WHO.get(function, who), found
+        assert otherwise == OTHERWISE.get(function, otherwise), found
+    assert recording.counters.samples > 3
+    if pause == "auto":
+        assert any(function in {"in_a", "in_b"} for function, *_ in found), found
+        assert recording.counters.lost == recording.counters.contextless == 0
+
+
+def test_values_of_each_kind(interpreter: Interpreter, start_target: StartTarget) -> None:
+    target = start_target(interpreter, Path("context_values.py"))
+    expected: dict[str, str] = target.read_json()
+    names = [*expected, "unset"]
+    found: dict[str, str] = {}
+    with Target(target.pid) as opened:
+        for some in (names[:LABELS_LIMIT], names[LABELS_LIMIT:]):
+            recording = opened.record(["wall"], 0.2, rate_hz=50, context_vars=some)
+            assert recording.caveats == ()
+            (labels,) = {
+                sample.labels
+                for sample in recording.profile("wall").samples
+                if sample.stack[0].function.system_name == "function_that_sleeps"
+            }
+            found.update((key, str(value)) for key, value in labels if key in names)
+    assert found == expected
