@@ -16,6 +16,7 @@ PARTS = (
     "onlooker_owners.h",
     "onlooker_heap.h",
     "onlooker_words.h",
+    "onlooker_asyncio.h",
 )
 HEADERS = [NATIVE / part for part in PARTS]
 

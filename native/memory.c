@@ -20,8 +20,9 @@ typedef struct pages {
 } pages;
 
 struct memory {
-    int32_t pid; /* 0: a recording */
+    int32_t pid; /* 0: a recording, or memory that a file reads */
     int mem_fd;  /* /proc/PID/mem: keeps hold of this very address space, see memory_alive */
+    int file;    /* of the caller, or -1 */
     bool capturing;
     map captured; /* page address -> index */
     pages pages;  /* of the recording, or captured */
@@ -55,6 +56,17 @@ memory *memory_open_process(int32_t pid)
     }
     source->pid = pid;
     source->mem_fd = fd;
+    source->file = -1;
+    return source;
+}
+
+memory *memory_open_file(int32_t file)
+{
+    memory *source = calloc(1, sizeof *source);
+    if (source) {
+        source->mem_fd = -1;
+        source->file = file;
+    }
     return source;
 }
 
@@ -63,7 +75,7 @@ memory *memory_open_recording(const uint64_t *addresses, const unsigned char *by
     memory *source = calloc(1, sizeof *source);
     if (!source)
         return NULL;
-    source->mem_fd = -1;
+    source->mem_fd = source->file = -1;
     for (uint64_t i = 0; i < count; i++) {
         if (!pages_add(&source->pages, addresses[i], bytes + i * PAGE_SIZE) ||
             !map_set(&source->captured, addresses[i], (uint32_t)i)) {
@@ -86,6 +98,21 @@ static int read_recording(const memory *source, uint64_t address, unsigned char 
         out += step;
         address += step;
         length -= step;
+    }
+    return ONLOOKER_OK;
+}
+
+static int read_file(const memory *source, uint64_t address, unsigned char *out, size_t length)
+{
+    while (length) {
+        ssize_t got = pread(source->file, out, length, (off_t)address);
+        if (got < 0 && errno == EINTR)
+            continue;
+        if (got <= 0)
+            return got < 0 ? ONLOOKER_FAULT : ONLOOKER_GONE;
+        out += got;
+        address += (uint64_t)got;
+        length -= (size_t)got;
     }
     return ONLOOKER_OK;
 }
@@ -138,8 +165,10 @@ int memory_readv(memory *source, const struct iovec *local, const struct iovec *
         return read_process(source, local, remote, count);
     }
     for (uint32_t i = 0; i < count; i++) {
-        int result = read_recording(source, (uint64_t)(uintptr_t)remote[i].iov_base,
-                                    local[i].iov_base, remote[i].iov_len);
+        uint64_t address = (uint64_t)(uintptr_t)remote[i].iov_base;
+        int result = source->file >= 0
+                         ? read_file(source, address, local[i].iov_base, remote[i].iov_len)
+                         : read_recording(source, address, local[i].iov_base, remote[i].iov_len);
         if (result != ONLOOKER_OK)
             return result;
     }

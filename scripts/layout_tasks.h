@@ -55,6 +55,13 @@ typedef struct { /* Modules/_asynciomodule.c: FutureObj_HEAD, then what only a t
 typedef struct { /* FutureIter of Modules/_asynciomodule.c, PyCoroWrapper, PyAsyncGenASend, ... */
     PyObject_HEAD PyObject *wrapped;
 } await_wrapper;
+typedef struct { /* TaskWakeupMethWrapper of Modules/_asynciomodule.c, where there is one */
+    PyObject_HEAD PyObject *task;
+} task_wakeup;
+typedef struct { /* partialobject of Modules/_functoolsmodule.c */
+    PyObject_HEAD PyObject *fn;
+    PyObject *args;
+} partial;
 #if PY_VERSION_HEX < 0x030c0000
 typedef struct { /* Modules/_asynciomodule.c: what a thread's dict has as its running loop */
     PyObject_HEAD PyObject *loop;
@@ -119,9 +126,25 @@ static void awaits(void)
     FIXED(awaitwrapper_wrapped, await_wrapper, wrapped);
 }
 
+/* What a future calls when it is done, as far as it leads to a task that waits. */
+static void callbacks(void)
+{
+    FIXED(method_func, PyMethodObject, im_func);
+    FIXED(cfunction_ml, PyCFunctionObject, m_ml);
+    FIXED(function_qualname, PyFunctionObject, func_qualname);
+    FIXED(function_closure, PyFunctionObject, func_closure);
+    FIXED(cell_ref, PyCellObject, ob_ref);
+    FIXED(partial_fn, partial, fn);
+    FIXED(partial_args, partial, args);
+    FIXED(wakeup_task, task_wakeup, task);
+}
+
 static void tasks(void)
 {
+    callbacks();
     FIXED(task_loop, task, loop);
+    FIXED(task_callback0, task, callback0);
+    FIXED(task_callbacks, task, callbacks);
     FIXED(task_state, task, state);
     FIXED(task_fut_waiter, task, fut_waiter);
     FIXED(task_coro, task, coro);

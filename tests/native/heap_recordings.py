@@ -38,7 +38,7 @@ def _write(path: Path, runtime: Runtime) -> None:
     layout: Any = ffi.new("heap_layout *", {name: offsets[name] for name in fields})
     ranges = heap_ranges(runtime, runtime.pid)
     heads = [head for each in collectors(runtime, runtime.memory) for head in each.heads()]
-    modules = [root.address for root in heap_roots(runtime) if root.is_module]
+    modules = [root.address for root in heap_roots(runtime, ()) if root.is_module]
     head = [_type_type(runtime), len(heads), len(modules), len(ranges)]
     with path.open("wb") as file:
         file.write(bytes(ffi.buffer(layout)))

@@ -7,6 +7,7 @@
 #include "memory.h"
 
 #define WORDS_A_PAGE (PAGE_SIZE / 8)
+#define BLOCK_BYTES PAGE_SIZE /* and more */
 
 struct memory {
     const recorded *recorded;
@@ -14,6 +15,7 @@ struct memory {
     word_index *read;
     uint32_t read_count;
     bool *is_read;
+    bool ignores_blocks;
     uint32_t rarity;
     uint64_t random;
     uint64_t reads, bytes;
@@ -82,6 +84,11 @@ uint32_t hostile_words_read(const memory *memory, const word_index **words)
 {
     *words = memory->read;
     return memory->read_count;
+}
+
+void hostile_ignore_blocks(memory *memory)
+{
+    memory->ignores_blocks = true;
 }
 
 uint64_t hostile_address(const memory *memory, word_index word)
@@ -168,6 +175,7 @@ static void add_noise(memory *memory, unsigned char *out, size_t length)
 
 static int copy(memory *memory, uint64_t address, unsigned char *out, size_t length)
 {
+    bool ignored = memory->ignores_blocks && length >= BLOCK_BYTES;
     while (length) {
         int64_t page = find_page(memory, address);
         if (page < 0)
@@ -175,7 +183,8 @@ static int copy(memory *memory, uint64_t address, unsigned char *out, size_t len
         size_t within = address & (PAGE_SIZE - 1);
         size_t step = PAGE_SIZE - within < length ? PAGE_SIZE - within : length;
         memcpy(out, memory->pages + (size_t)page * PAGE_SIZE + within, step);
-        remember(memory, (uint64_t)page, within, step);
+        if (!ignored)
+            remember(memory, (uint64_t)page, within, step);
         add_noise(memory, out, step);
         memory->bytes += step;
         out += step;

@@ -28,6 +28,9 @@ void hostile_reset(memory *memory);
 /* The words that were read since hostile_open: these are what a lie must be about. */
 uint32_t hostile_words_read(const memory *memory, const word_index **words);
 
+/* From now on reads of whole blocks are of no words. */
+void hostile_ignore_blocks(memory *memory);
+
 uint64_t hostile_address(const memory *memory, word_index word);
 uint64_t hostile_get(const memory *memory, word_index word);
 void hostile_set(memory *memory, word_index word, uint64_t value);

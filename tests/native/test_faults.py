@@ -25,7 +25,7 @@ def flat(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
 
 @pytest.mark.parametrize("first", range(0, CASES, CASES_A_TEST))
 def test_changed_words(programs: Programs, flat: Path, first: int) -> None:
-    program = programs.build("fuzz_replay.c", *LYING)
+    program = programs.build("fuzz_replay.c", "lies.c", *LYING)
     run_program(program, flat, str(first), str(CASES_A_TEST))
 
 

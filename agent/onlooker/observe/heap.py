@@ -9,6 +9,7 @@ from onlooker._native import ffi, lib
 from onlooker.errors import MemoryFault, NotReady, OnlookerError
 from onlooker.observe.heap_ranges import heap_ranges
 from onlooker.observe.interruptible import interruptible
+from onlooker.observe.tasks import read_tasks
 from onlooker.runtime.collector import collectors
 from onlooker.runtime.heap_roots import NATIVE, HeapRoot, heap_roots
 from onlooker.runtime.locate import Runtime
@@ -263,7 +264,7 @@ class Heap:
     def _walk(self, heads: Sequence[int], ranges: Sequence[tuple[int, int, bool]]) -> None:
         for head in heads:
             self._check(lib.heap_add_list(self._heap, head))
-        for root in heap_roots(self._runtime):
+        for root in heap_roots(self._runtime, self._task_roots()):
             self._add_root(root)
         self._run()
         offsets = self._runtime.layout.offsets
@@ -276,6 +277,13 @@ class Heap:
             if in_image:
                 lib.heap_scan(self._heap, start, end, label, NATIVE)
         self._run()
+
+    def _task_roots(self) -> Iterator[tuple[int, str]]:
+        """The tasks, with their coroutines' names: their own mostly are numbers."""
+        found = read_tasks(self._runtime, copy=True)
+        for task in found.tasks:
+            code = found.codes.get(task.entry)
+            yield task.address, code.name if code else "<unknown coroutine>"
 
     def _add_root(self, root: HeapRoot) -> None:
         add = lib.heap_add_module if root.is_module else lib.heap_add_root

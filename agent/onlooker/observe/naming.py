@@ -13,6 +13,7 @@ from onlooker.observe.modules import Modules
 from onlooker.observe.recorder import Code, Recorder, Stacks, ThreadRecord
 from onlooker.profile.model import Function, Location
 from onlooker.profile.rows import Thread
+from onlooker.runtime.blocks import Blocks
 from onlooker.runtime.lines import LineTable
 from onlooker.runtime.locate import Runtime
 from onlooker.runtime.names import ThreadNames
@@ -48,7 +49,6 @@ class Naming:
         self._lines: dict[int, int] = {}
         self._numbers: dict[int, int] = {}
         self._modules = Modules(runtime, self._objects)
-        self._active_threads = ThreadNames(self._objects)
         self._names: dict[int, str] = {}
         self._threads_named = 0
         self._threads_named_s = self._began_s = time.monotonic()
@@ -75,8 +75,11 @@ class Naming:
 
     def _learn_threads(self, records: Sequence[ThreadRecord]) -> None:
         names: dict[int, str] = {}
+        runtime = self._runtime
+        # What names are made of lies close together.
+        active = ThreadNames(Objects(Blocks(runtime.memory), runtime.layout))
         for modules in self._modules.dicts():
-            names.update(self._active_threads.read(modules))
+            names.update(active.read(modules))
         for index, record in enumerate(records):
             if record.alive:
                 # A thread identifier is used again when its thread has ended.

@@ -43,6 +43,7 @@ CODE_FIRST: Final[int] = lib.ONLOOKER_CODE_FIRST
 _ROW: Final = struct.Struct("=IIIIIIQQQQ")
 _THREAD: Final = struct.Struct("=Qqiiii")
 _NODE_WORDS: Final = 3
+NODE_BYTES: Final = 4 * _NODE_WORDS
 _ENCODINGS: Final = {1: "latin-1", 2: "utf-16-le", 4: "utf-32-le"}
 
 
@@ -216,7 +217,7 @@ class Recorder:
 
     def stacks(self) -> Stacks:
         """The stacks as of now."""
-        return Stacks(bytes(self._array(lib.recorder_nodes, 4 * _NODE_WORDS)))
+        return Stacks(bytes(self._array(lib.recorder_nodes, NODE_BYTES)))
 
     def pauses_ns(self) -> list[int]:
         """How long the latest stops of a thread were, unsorted."""
@@ -229,7 +230,7 @@ class Recorder:
         end = lib.recorder_code_count(self._recorder)
         native = ffi.new("code_text *")
         taken = [
-            (index, _code(native))
+            (index, to_code(native))
             for index in range(self._codes_taken, end)
             if lib.recorder_code(self._recorder, index, native)
         ]
@@ -311,7 +312,8 @@ def _tid_offset(runtime: Runtime) -> int:
     return pthread_tid_offset(memory, identifiers, native_thread_ids(runtime.pid))
 
 
-def _code(native: Any) -> Code:
+def to_code(native: Any) -> Code:
+    """A ``code_text`` that the extension has filled in."""
     return Code(
         _text(native.name),
         sys.intern(_text(native.filename)),

@@ -5,23 +5,23 @@ from __future__ import annotations
 import re
 import time
 from dataclasses import replace
-from typing import Final, cast
+from typing import Final
 
 from onlooker.errors import TargetGone
 from onlooker.observe import recorder as native
 from onlooker.observe.greenlets import suspended_greenlets
 from onlooker.observe.naming import Naming
-from onlooker.observe.recorder import Code, Counters, Outcome, Pause, Recorder
+from onlooker.observe.recorder import Counters, Outcome, Pause, Recorder
+from onlooker.observe.tasks import Tasks, read_tasks
 from onlooker.profile.model import Function, Location, Mapping
 from onlooker.profile.rows import Thread
-from onlooker.profile.snapshot import Snapshot, TaskStack, TaskState, ThreadStack
-from onlooker.runtime.asyncio_tasks import Tasks, read_tasks
+from onlooker.profile.snapshot import Snapshot, TaskStack, ThreadStack
 from onlooker.runtime.locate import Runtime
 
 # The recorder numbers the code objects that it meets with 32 bits; those of tasks come behind.
 _TASK_CODES: Final = 1 << 32
 
-_DIGITS: Final = re.compile(r"([0-9]+)")
+_DIGITS: Final = re.compile(r"[0-9]+")
 _SORTED_BY: Final = 64  # characters of a name
 
 
@@ -34,7 +34,7 @@ def take(runtime: Runtime, *, pause: Pause, depth: int) -> tuple[Snapshot, Count
     threads, idents, counters = _threads(runtime, naming, pause, depth)
     time_ns = time.time_ns()
     found = read_tasks(runtime)
-    naming.adopt((_TASK_CODES + number, Code(*text)) for number, text in enumerate(found.codes))
+    naming.adopt((_of_task(number), code) for number, code in found.codes.items())
     tasks = _tasks(found, naming, idents, depth)
     threads, tasks = _joined(found, naming, threads, tasks)
     order = {thread.thread.thread_id: place for place, thread in enumerate(threads)}
@@ -102,26 +102,35 @@ def _threads(
 
 
 def _tasks(found: Tasks, naming: Naming, idents: dict[int, Thread], depth: int) -> list[TaskStack]:
-    stacks: dict[tuple[tuple[int, int], ...], tuple[Location, ...]] = {}
+    stacks: dict[int, tuple[Location, ...]] = {}
+    places: dict[tuple[int, int], Thread] = {}
 
-    def stack(frames: tuple[tuple[int, int], ...]) -> tuple[Location, ...]:
-        known = stacks.get(frames)
+    def stack(number: int) -> tuple[Location, ...]:
+        known = stacks.get(number)
         if known is None:
-            kept = [naming.location(_TASK_CODES + code, lasti) for code, lasti in frames[:depth]]
+            frames = list(found.stacks.frames(number))
+            kept = [naming.location(_of_task(code), lasti) for code, lasti in frames[:depth]]
             if len(frames) > depth:
                 kept.append(naming.location(native.CODE_OMITTED, len(frames) - depth))
-            known = stacks[frames] = tuple(kept)
+            known = stacks[number] = tuple(kept)
+        return known
+
+    def thread(ident: int, interpreter: int) -> Thread:
+        known = places.get((ident, interpreter))
+        if known is None:
+            # A thread may be in several interpreters.
+            known = replace(idents.get(ident) or Thread(0), interpreter=interpreter)
+            places[ident, interpreter] = known
         return known
 
     return [
         TaskStack(
             name=task.name,
             task_id=task.address,
-            # A thread may be in several interpreters.
-            thread=replace(idents.get(task.thread) or Thread(0), interpreter=task.interpreter),
-            state=cast(TaskState, task.state),
+            thread=thread(task.thread, task.interpreter),
+            state=task.state,
             waits_for=task.waits_for,
-            stack=stack(task.frames),
+            stack=stack(task.stack),
             awaited_by=task.awaited_by,
         )
         for task in found.tasks
@@ -139,9 +148,9 @@ def _joined(
     places = {thread.thread.thread_id: place for place, thread in enumerate(threads)}
     for index, (task, raw) in enumerate(zip(tasks, found.tasks, strict=True)):
         place = places.get(task.thread.thread_id)
-        if task.state != "running" or raw.entry < 0 or place is None:
+        if task.state != "running" or raw.entry < native.CODE_FIRST or place is None:
             continue
-        end = _end(threads[place].stack, naming.location(_TASK_CODES + raw.entry, 0).function)
+        end = _end(threads[place].stack, naming.location(_of_task(raw.entry), 0).function)
         if end:
             tasks[index] = replace(task, stack=threads[place].stack[:end])
             # Of tasks that start one another eagerly, the innermost is the loop's current one.
@@ -150,12 +159,18 @@ def _joined(
     return threads, tasks
 
 
-def _natural(name: str) -> list[tuple[int, int, str]]:
+def _of_task(code: int) -> int:
+    return code if code < native.CODE_FIRST else _TASK_CODES + code
+
+
+def _natural(name: str) -> str:
     """A key to sort by that has Task-9 before Task-10."""
-    return [
-        (0, int(part), "") if part.isascii() and part.isdigit() else (1, 0, part)
-        for part in _DIGITS.split(name[:_SORTED_BY])
-    ]
+    return _DIGITS.sub(_by_size, name[:_SORTED_BY])
+
+
+def _by_size(digits: re.Match[str]) -> str:
+    number = digits[0].lstrip("0")
+    return chr(len(number)) + number
 
 
 def _end(stack: tuple[Location, ...], function: Function) -> int:

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from typing import Final, NamedTuple
 
 from onlooker.errors import MemoryFault
 
-from .asyncio_tasks import read_tasks
 from .layouts import NONE
 from .locate import Runtime
 from .names import ThreadNames
@@ -41,10 +40,10 @@ PROGRAM, FRAMES, NATIVE = range(3)
 """The tiers: modules and tasks; variables of frames that run; what native code has."""
 
 
-def heap_roots(runtime: Runtime) -> Iterator[HeapRoot]:
+def heap_roots(runtime: Runtime, tasks: Iterable[tuple[int, str]]) -> Iterator[HeapRoot]:
     """Yield the roots in a process that stands still, in the order of their tiers.
 
-    Structures that can't be read are left out.
+    Structures that can't be read are left out. ``tasks`` are addresses and names.
     """
     objects = Objects(runtime.memory, runtime.layout)
     addresses = list(interpreters(runtime.memory, runtime.runtime_address, runtime.layout))
@@ -53,11 +52,8 @@ def heap_roots(runtime: Runtime) -> Iterator[HeapRoot]:
     for address, prefix in zip(addresses, prefixes, strict=True):
         for module, name in _modules(runtime, objects, address):
             yield HeapRoot(module, (*prefix, f"module {name}"), PROGRAM, is_module=True)
-    tasks = read_tasks(runtime)
-    for task in tasks.tasks:
-        # Not by their own names, which mostly are numbers.
-        coroutine = tasks.codes[task.entry].name if task.entry >= 0 else "<unknown coroutine>"
-        yield HeapRoot(task.address, (f"task {coroutine}",), PROGRAM)
+    for task, name in tasks:
+        yield HeapRoot(task, (f"task {name}",), PROGRAM)
     for address, prefix in zip(addresses, prefixes, strict=True):
         yield from _frames(runtime, objects, address, prefix)
 
