@@ -125,6 +125,87 @@ def test_nothing_is_made_up_of_tasks_that_take_turns(
     assert seen["waiting"] + seen["runnable"] > 0
 
 
+AWAITED = """
+import asyncio, json, sys
+PYTHON_TASKS = "python-tasks" in sys.argv
+
+async def child():
+    await asyncio.get_running_loop().create_future()
+
+async def by_gather(one):
+    await asyncio.gather(one, asyncio.gather(start("deep", child())))
+
+async def by_wait(one):
+    await asyncio.wait({one})
+
+async def by_wait_for(one):
+    await asyncio.wait_for(one, 10_000)
+
+async def by_shield(one):
+    await asyncio.shield(one)
+
+async def by_group(one):
+    async with asyncio.TaskGroup() as group:
+        group.create_task(child()).set_name("grouped")
+        await one
+
+async def directly(one):
+    await one
+
+def start(name, coroutine):
+    task = asyncio.get_running_loop().create_task(coroutine)
+    task.set_name(name)
+    kept.append(task)
+    return task
+
+kept = []
+ways = [by_gather, by_wait, by_shield, directly]
+if not PYTHON_TASKS:  # these ask asyncio for the current task
+    ways += [by_wait_for, by_group] if hasattr(asyncio, "TaskGroup") else [by_wait_for]
+
+async def main():
+    if PYTHON_TASKS:
+        asyncio.get_running_loop().set_task_factory(
+            lambda loop, coroutine, **more: asyncio.tasks._PyTask(coroutine, loop=loop, **more)
+        )
+    told = {"main": [], "alone": [], "shared": []}
+    start("alone", child()).add_done_callback(print)
+    shared = start("shared", child())
+    for way in ways:
+        awaited = start(f"of {way.__name__}", child())
+        start(way.__name__, way(awaited))
+        told[awaited.get_name()] = [way.__name__]
+        told[way.__name__] = []
+    told["deep"] = ["by_gather"]
+    if by_group in ways:
+        told["grouped"] = ["by_group"]
+    for name, way in [("second", by_wait), ("third", directly), ("first", by_shield)]:
+        start(name, way(shared))
+        told[name] = []
+        told["shared"].append(name)
+    kept[-1].get_loop().call_later(10_000, print)
+    asyncio.current_task().set_name("main")
+    for _ in range(10):
+        await asyncio.sleep(0)
+    told["shared"].sort()
+    print(json.dumps(told), flush=True)
+    await asyncio.sleep(10_000)
+
+asyncio.run(main())
+"""
+
+
+@pytest.mark.parametrize("arguments", [(), ("python-tasks",)], ids=["tasks", "python-tasks"])
+def test_who_awaits_a_task(
+    interpreter: Interpreter, start_target: StartTarget, arguments: tuple[str, ...]
+) -> None:
+    target = start_target(interpreter, AWAITED, *arguments)
+    told = target.read_json()
+    snapshot = snapshot_of(target.pid)
+    found = {task.name: list(task.awaited_by) for task in snapshot.tasks if task.name in told}
+    assert found == told
+
+
 IN_SECOND_INTERPRETER = """
 import sys, threading
 try:
