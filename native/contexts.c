@@ -17,10 +17,11 @@
 #define READINGS 8u
 
 struct contexts {
-    layout layout;
+    context_layout layout;
     context_variable *variables;
     uint32_t variable_count, labels;
-    map types; /* of inspect.h */
+    uint32_t spans; /* a bit for each label that is a span's trace id */
+    map types;      /* of inspect.h */
     context_value *values;
     uint32_t value_count, value_capacity;
     unsigned char *bytes;
@@ -31,25 +32,17 @@ struct contexts {
     uint64_t overflow;
 };
 
-static bool layout_check(const layout *layout)
+static bool layout_check(const context_layout *layout)
 {
-    const int32_t offsets[] = {
-        layout->thread_context,      layout->context_vars,    layout->contextvar_default,
-        layout->contextvar_hash,     layout->hamt_root,       layout->hamtbitmap_bitmap,
-        layout->hamtbitmap_array,    layout->hamtarray_array, layout->hamtcollision_size,
-        layout->hamtcollision_array, layout->object_type,     layout->type_name,
-        layout->type_flags,          layout->unicode_length,  layout->unicode_state,
-        layout->unicode_ascii_data,  layout->unicode_data,    layout->unicode_compact_data,
-        layout->bytes_size,          layout->bytes_data,      layout->long_tag,
-        layout->long_digit,
-    };
-    for (size_t i = 0; i < sizeof offsets / sizeof *offsets; i++)
-        if (offsets[i] < 0 || offsets[i] > OFFSET_LIMIT)
+    const int32_t *offsets = (const int32_t *)layout;
+    for (size_t i = 0; i < sizeof *layout / sizeof *offsets; i++)
+        if (offsets[i] < -OFFSET_LIMIT || offsets[i] > OFFSET_LIMIT)
             return false;
-    return layout->long_tag_shift >= 0 && layout->long_tag_shift < 32;
+    return layout->long_tag_shift >= 0 && layout->long_tag_shift < 32 &&
+           layout->dictkeys_indices >= 0 && layout->dictkeys_indices <= DICT_KEYS_LIMIT;
 }
 
-contexts *contexts_open(const layout *layout)
+contexts *contexts_open(const context_layout *layout)
 {
     contexts *new = calloc(1, sizeof *new);
     if (!new)
@@ -88,6 +81,9 @@ int contexts_watch(contexts *contexts, const context_variable *variables, uint32
     contexts->variables = copy;
     contexts->variable_count = count;
     contexts->labels = labels;
+    contexts->spans = 0;
+    for (uint32_t i = 0; i < count; i++)
+        contexts->spans |= (uint32_t)!!variables[i].is_span << variables[i].label;
     return 1;
 }
 
@@ -170,7 +166,7 @@ static uint32_t intern(contexts *contexts, const draft *found)
 static bool read_default(contexts *contexts, inspection *inspection,
                          const context_variable *variable, bool *alive, uint64_t *value)
 {
-    const layout *layout = &contexts->layout;
+    const context_layout *layout = &contexts->layout;
     uint64_t hash;
     if (!inspect(inspection, variable->address + (uint32_t)layout->contextvar_hash, sizeof hash,
                  &hash) ||
@@ -186,7 +182,7 @@ static bool read_default(contexts *contexts, inspection *inspection,
 static bool find_objects(contexts *contexts, inspection *inspection, uint64_t slot,
                          uint64_t *objects)
 {
-    const layout *layout = &contexts->layout;
+    const context_layout *layout = &contexts->layout;
     uint64_t context, tree = 0, value;
     bool set[ONLOOKER_LABELS_LIMIT] = {false};
     if (!inspect(inspection, slot, sizeof context, &context) ||
@@ -220,10 +216,16 @@ static bool find_values(contexts *contexts, inspection *inspection, uint64_t slo
     uint64_t objects[ONLOOKER_LABELS_LIMIT] = {0};
     if (!find_objects(contexts, inspection, slot, objects))
         return false;
-    for (uint32_t i = 0; i < contexts->labels; i++) {
+    for (uint32_t i = 0; i < contexts->labels; i++)
         found[i].kind = ONLOOKER_VALUE_UNSET;
-        if (objects[i] && !inspect_value(inspection, objects[i], &found[i]))
+    for (uint32_t i = 0; i < contexts->labels; i++) {
+        if (!objects[i])
+            continue;
+        bool is_span = contexts->spans >> i & 1;
+        if (is_span ? !inspect_span(inspection, objects[i], &found[i], &found[i + 1])
+                    : !inspect_value(inspection, objects[i], &found[i]))
             return false;
+        i += is_span; /* which has given the next label its value, too */
     }
     return true;
 }

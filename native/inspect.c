@@ -35,16 +35,11 @@ bool inspect(inspection *inspection, uint64_t address, uint32_t length, void *ou
     return !inspection->second || !memcmp(out, inspection->second + at, length);
 }
 
-static bool word(inspection *inspection, uint64_t address, int32_t offset, uint64_t *out)
-{
-    return inspect(inspection, address + (uint32_t)offset, sizeof *out, out);
-}
-
 /* The NUL-terminated name at ADDRESS, cut off at TYPE_NAME_LIMIT. */
 static bool read_type_name(inspection *inspection, uint64_t type, draft *out)
 {
     uint64_t name;
-    if (!word(inspection, type, inspection->layout->type_name, &name))
+    if (!inspect_word(inspection, type, inspection->layout->type_name, &name))
         return false;
     uint32_t to_page_end = PAGE_SIZE - (uint32_t)(name & (PAGE_SIZE - 1));
     uint32_t length = to_page_end < TYPE_NAME_LIMIT ? to_page_end : TYPE_NAME_LIMIT;
@@ -70,7 +65,7 @@ static bool classify(inspection *inspection, uint64_t type, uint32_t *kind)
     *kind = map_get(inspection->types, type);
     if (*kind != MAP_ABSENT)
         return true;
-    if (!word(inspection, type, inspection->layout->type_flags, &flags) ||
+    if (!inspect_word(inspection, type, inspection->layout->type_flags, &flags) ||
         !read_type_name(inspection, type, &name))
         return false;
     *kind = flags & UNICODE_SUBCLASS                 ? ONLOOKER_VALUE_STR
@@ -93,9 +88,10 @@ static bool classify(inspection *inspection, uint64_t type, uint32_t *kind)
 
 static bool find_collision(inspection *inspection, uint64_t node, uint64_t key, uint64_t *value)
 {
-    const layout *layout = inspection->layout;
+    const context_layout *layout = inspection->layout;
     uint64_t words;
-    if (!word(inspection, node, layout->hamtcollision_size, &words) || words > 2 * COLLISIONS_LIMIT)
+    if (!inspect_word(inspection, node, layout->hamtcollision_size, &words) ||
+        words > 2 * COLLISIONS_LIMIT)
         return false;
     for (uint64_t i = 0; i + 1 < words; i += 2) {
         uint64_t pair[2];
@@ -112,11 +108,11 @@ static bool find_collision(inspection *inspection, uint64_t node, uint64_t key, 
 static bool descend(inspection *inspection, uint64_t node, uint32_t kind, uint32_t place,
                     uint64_t key, uint64_t *value, uint64_t *next)
 {
-    const layout *layout = inspection->layout;
+    const context_layout *layout = inspection->layout;
     uint32_t bitmap;
     uint64_t pair[2];
     if (kind == TYPE_ARRAY)
-        return word(inspection, node + 8 * place, layout->hamtarray_array, next);
+        return inspect_word(inspection, node + 8 * place, layout->hamtarray_array, next);
     if (kind != TYPE_BITMAP ||
         !inspect(inspection, node + (uint32_t)layout->hamtbitmap_bitmap, sizeof bitmap, &bitmap))
         return false;
@@ -137,17 +133,17 @@ static bool descend(inspection *inspection, uint64_t node, uint32_t kind, uint32
 bool inspect_tree(inspection *inspection, uint64_t tree, uint64_t key, uint64_t hash,
                   uint64_t *value)
 {
-    const layout *layout = inspection->layout;
+    const context_layout *layout = inspection->layout;
     uint32_t folded = (uint32_t)hash ^ (uint32_t)(hash >> 32);
     uint64_t node, type;
     uint32_t kind;
     if (folded == UINT32_MAX)
         folded--; /* hamt_hash: -1 says that something failed */
     *value = 0;
-    if (!word(inspection, tree, layout->hamt_root, &node))
+    if (!inspect_word(inspection, tree, layout->hamt_root, &node))
         return false;
     for (uint32_t shift = 0; node; shift += LEVEL_BITS) {
-        if (!word(inspection, node, layout->object_type, &type) ||
+        if (!inspect_word(inspection, node, layout->object_type, &type) ||
             !classify(inspection, type, &kind))
             return false;
         if (kind == TYPE_COLLISION)
@@ -163,17 +159,17 @@ bool inspect_tree(inspection *inspection, uint64_t tree, uint64_t key, uint64_t 
 
 static bool read_str(inspection *inspection, uint64_t address, draft *out)
 {
-    const layout *layout = inspection->layout;
+    const context_layout *layout = inspection->layout;
     uint64_t length, data;
     uint32_t state;
-    if (!word(inspection, address, layout->unicode_length, &length) ||
+    if (!inspect_word(inspection, address, layout->unicode_length, &length) ||
         !inspect(inspection, address + (uint32_t)layout->unicode_state, sizeof state, &state))
         return false;
     uint32_t width = STATE_KIND(state);
     if (STATE_COMPACT(state))
         data = address + (uint32_t)(STATE_ASCII(state) ? layout->unicode_ascii_data
                                                        : layout->unicode_compact_data);
-    else if (!word(inspection, address, layout->unicode_data, &data))
+    else if (!inspect_word(inspection, address, layout->unicode_data, &data))
         return false;
     /* Up to 3.11 a str may have no code points yet, but only a wstr. */
     if (!width) {
@@ -190,9 +186,9 @@ static bool read_str(inspection *inspection, uint64_t address, draft *out)
 
 static bool read_bytes(inspection *inspection, uint64_t address, draft *out)
 {
-    const layout *layout = inspection->layout;
+    const context_layout *layout = inspection->layout;
     uint64_t size;
-    if (!word(inspection, address, layout->bytes_size, &size) || size >> 63)
+    if (!inspect_word(inspection, address, layout->bytes_size, &size) || size >> 63)
         return false;
     out->kind = ONLOOKER_VALUE_BYTES;
     out->cut = size > VALUE_LIMIT / 4;
@@ -204,9 +200,9 @@ static bool read_bytes(inspection *inspection, uint64_t address, draft *out)
 /* An int of more digits than there is room for is left to its type's name. */
 static bool read_int(inspection *inspection, uint64_t address, draft *out)
 {
-    const layout *layout = inspection->layout;
+    const context_layout *layout = inspection->layout;
     uint64_t tag;
-    if (!word(inspection, address, layout->long_tag, &tag))
+    if (!inspect_word(inspection, address, layout->long_tag, &tag))
         return false;
     uint32_t negative = layout->long_tag_shift ? (tag & 3) == 2 : (uint32_t)(tag >> 63);
     uint64_t digits = layout->long_tag_shift ? tag >> layout->long_tag_shift
@@ -226,7 +222,7 @@ bool inspect_value(inspection *inspection, uint64_t address, draft *out)
 {
     uint64_t type;
     uint32_t kind;
-    if (!word(inspection, address, inspection->layout->object_type, &type) ||
+    if (!inspect_word(inspection, address, inspection->layout->object_type, &type) ||
         !classify(inspection, type, &kind))
         return false;
     if (kind == ONLOOKER_VALUE_STR)

@@ -11,8 +11,11 @@
 /* Bytes kept of a value: 128 code points, however wide. */
 #define VALUE_LIMIT 512u
 
+/* Bytes before the indices of a dict's keys, at most. */
+#define DICT_KEYS_LIMIT 64
+
 typedef struct inspection {
-    const layout *layout;
+    const context_layout *layout;
     memory *source;
     context_view *view;
     const unsigned char *first, *second; /* copies; see contexts_find */
@@ -39,5 +42,15 @@ bool inspect_tree(inspection *inspection, uint64_t tree, uint64_t key, uint64_t 
 
 /* What the object at ADDRESS is. */
 bool inspect_value(inspection *inspection, uint64_t address, draft *out);
+
+/* The ids of the current span of OpenTelemetry's context at ADDRESS, left as they are if there is
+ * none. */
+bool inspect_span(inspection *inspection, uint64_t address, draft *trace_id, draft *span_id);
+
+static inline bool inspect_word(inspection *inspection, uint64_t address, int32_t offset,
+                                uint64_t *out)
+{
+    return inspect(inspection, address + (uint64_t)(int64_t)offset, sizeof *out, out);
+}
 
 #endif

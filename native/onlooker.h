@@ -95,7 +95,6 @@ typedef struct layout {
     int32_t frame_valuestack;
     int32_t object_type;
     int32_t type_name;
-    int32_t type_flags;
     int32_t type_base;
     int32_t method_self;
     int32_t rlock_lock;  /* the semaphore that is waited for ... */
@@ -107,21 +106,8 @@ typedef struct layout {
     int32_t unicode_state;
     int32_t unicode_ascii_data;
     int32_t unicode_compact_data;
-    int32_t unicode_data; /* where the pointer to it is, if it is not compact */
     int32_t bytes_size;
     int32_t bytes_data;
-    int32_t long_tag;
-    int32_t long_tag_shift; /* bits below the number of digits; 0: it is ob_size */
-    int32_t long_digit;
-    int32_t context_vars;
-    int32_t contextvar_default;
-    int32_t contextvar_hash;
-    int32_t hamt_root;
-    int32_t hamtbitmap_bitmap;
-    int32_t hamtbitmap_array;
-    int32_t hamtarray_array;
-    int32_t hamtcollision_size;
-    int32_t hamtcollision_array;
 } layout;
 
 typedef struct options {

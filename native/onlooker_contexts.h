@@ -17,6 +17,56 @@
 #define ONLOOKER_VALUE_BYTES 5 /* themselves */
 #define ONLOOKER_VALUE_STR 8   /* plus 1, 2 or 4: code points of so many bytes each */
 
+/* Offsets in CPython's structures, as in a layout. */
+typedef struct context_layout {
+    int32_t context_vars;
+    int32_t contextvar_default;
+    int32_t contextvar_hash;
+    int32_t hamt_root;
+    int32_t hamtbitmap_bitmap;
+    int32_t hamtbitmap_array;
+    int32_t hamtarray_array;
+    int32_t hamtcollision_size;
+    int32_t hamtcollision_array;
+    int32_t object_type;
+    int32_t type_name;
+    int32_t type_flags;
+    int32_t type_basicsize;
+    int32_t type_dictoffset;
+    int32_t type_cached_keys;
+    int32_t type_inline_values_flag; /* of tp_flags: values may follow the object */
+    int32_t unicode_length;
+    int32_t unicode_state;
+    int32_t unicode_ascii_data;
+    int32_t unicode_compact_data;
+    int32_t unicode_data; /* where the pointer to it is, if it is not compact */
+    int32_t bytes_size;
+    int32_t bytes_data;
+    int32_t long_tag;
+    int32_t long_tag_shift; /* bits below the number of digits; 0: it is ob_size */
+    int32_t long_digit;
+    int32_t tuple_size;
+    int32_t tuple_item;
+    int32_t dict_keys;
+    int32_t dict_values;
+    int32_t dictkeys_nentries;
+    int32_t dictkeys_indices;
+    int32_t dictkeys_size; /* or: */
+    int32_t dictkeys_log2_size;
+    int32_t dictkeys_log2_index_bytes;
+    int32_t dictkeys_kind;
+    int32_t dictentry_size;
+    int32_t dictentry_key;
+    int32_t dictentry_value;
+    int32_t dictunicodeentry_size;
+    int32_t dictunicodeentry_key;
+    int32_t dictunicodeentry_value;
+    int32_t dictvalues_values;
+    int32_t dictvalues_valid;
+    int32_t instance_managed_dict; /* these two are below the object */
+    int32_t instance_managed_values;
+} context_layout;
+
 typedef struct context_variable {
     uint64_t address; /* of the ContextVar */
     uint64_t hash;    /* its var_hash */
@@ -33,9 +83,10 @@ typedef struct context_value {
 
 typedef struct contexts contexts;
 
-/* Reads values with LAYOUT, which it copies. NULL when memory runs out, or the layout has no
- * contexts or makes no sense. */
-contexts *contexts_open(const layout *layout);
+/* Reads values with LAYOUT, which it copies. NULL when memory runs out or the layout makes no
+ * sense.
+ */
+contexts *contexts_open(const context_layout *layout);
 
 /* From now on, these are the variables of LABELS labels; always the same number. False when it is
  * beyond a bound. */

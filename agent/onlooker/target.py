@@ -103,7 +103,8 @@ class Target:
         every signal), or with the target; what was gathered until then is returned. A kind that is
         a picture of one moment is taken at the end, and at once if there is no other.
         ``progress`` is called as often. ``own_child``: this process waits for the target's exit.
-        Samples get a label for each of ``context_vars``, which are names of ContextVar objects.
+        Samples get a label for each of ``context_vars``, which are names of ContextVar objects, or
+        ``otel`` for the ids of OpenTelemetry's current span.
 
         Raises UsageError for a kind that does not exist or a rate or depth beyond reach, TargetGone
         if the target ended before there was anything to return, NotPermitted.

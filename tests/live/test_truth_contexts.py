@@ -2,6 +2,7 @@
 
 import threading
 from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,7 @@ from onlooker.target import Progress
 
 from tests.conftest import StartTarget
 from tests.interpreters import DEADLINE_S, Interpreter
+from tests.packages import packages
 from tests.soak import soak_seconds
 
 PROGRAM = Path("truth_contexts.py")
@@ -93,3 +95,25 @@ def test_values_of_each_kind(interpreter: Interpreter, start_target: StartTarget
             }
             found.update((key, str(value)) for key, value in labels if key in names)
     assert found == expected
+
+
+def test_spans_of_opentelemetry(interpreter: Interpreter, start_target: StartTarget) -> None:
+    folder = packages(interpreter, ("opentelemetry-sdk",))
+    target = start_target(
+        interpreter, Path("spans.py"), env={"PYTHONPATH": interpreter.path_in_target(folder)}
+    )
+    expected = target.read_json()
+    with Target(target.pid) as opened:
+        recording = opened.record(["wall"], 0.2, rate_hz=50, context_vars=["otel"])
+    seen = {tuple(map(str, labels)) for labels in labels_by_thread(recording)}
+    assert seen == {
+        ("MainThread", "", ""),
+        ("none", "", ""),
+        *((thread, *ids) for thread, ids in expected.items()),
+    }
+
+
+def labels_by_thread(recording: Recording) -> Iterator[tuple[str | int, ...]]:
+    for sample in recording.profile("wall").samples:
+        labels = dict(sample.labels)
+        yield labels["thread"], labels.get("trace_id", ""), labels.get("span_id", "")

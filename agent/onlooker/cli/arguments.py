@@ -337,7 +337,8 @@ def _labels(parser: _Parser) -> None:
         default=[],
         metavar="NAME",
         help="label samples with the value of the context variable (contextvars.ContextVar) of this"
-        " name, as in NAME=value; may be given several times",
+        " name, as in NAME=value; may be given several times; otel: with trace_id and span_id of"
+        " OpenTelemetry's current span",
     )
 
 

@@ -11,7 +11,6 @@ from onlooker._native import ffi, lib
 from onlooker.errors import MemoryFault, UsageError
 from onlooker.observe.heap_ranges import heap_ranges
 from onlooker.observe.modules import Modules
-from onlooker.observe.recorder import native_layout
 from onlooker.profile.model import Labels
 from onlooker.runtime.locate import Runtime
 from onlooker.runtime.objects import Objects
@@ -76,7 +75,10 @@ class ContextLabels:
         self._modules_seen = -1
         self._next_s = 0.0
         if self._labels:
-            self.native = lib.contexts_open(native_layout(runtime.layout))
+            offsets = runtime.layout.offsets
+            fields = (name for name, _ in ffi.typeof("context_layout").fields)
+            layout = ffi.new("context_layout *", {name: offsets[name] for name in fields})
+            self.native = lib.contexts_open(layout)
 
     def refresh(self) -> bool:
         """Look for the variables if there may be others by now; return whether it did."""
