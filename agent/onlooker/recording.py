@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Final
@@ -86,3 +86,34 @@ class Recording:
     def reached_hz(self) -> float:
         """Ticks a second that took place."""
         return self.counters.ticks * 1e9 / self.duration_ns if self.duration_ns else 0.0
+
+
+def truth(counters: Counters) -> tuple[tuple[str, int], ...]:
+    """The counters that tell how far a profile can be believed, by the names users see."""
+    return (
+        ("samples", counters.samples),
+        ("torn", counters.torn),
+        ("retried", counters.retried),
+        ("displaced", counters.displaced),
+        ("paused", counters.paused),
+        ("late", counters.late),
+        ("spared", counters.spared),
+        ("lost", counters.lost),
+    )
+
+
+def kinds_to_record(names: Sequence[str]) -> tuple[Kind, ...]:
+    """The kinds of these names, each once. Raises UsageError for one that can't be recorded."""
+    unknown = [name for name in names if name not in KINDS]
+    if unknown or not names:
+        raise UsageError(
+            f"there is no profile kind {', '.join(unknown)!r}",
+            f"The kinds are: {', '.join(KINDS)}.",
+        )
+    chosen = tuple(KINDS[name] for name in dict.fromkeys(names))
+    if memory := [kind.name for kind in chosen if kind.heap]:
+        raise UsageError(
+            f"{' and '.join(memory)} can't be recorded: memory is looked at as it is now",
+            "Use onlooker heap, or Target.heap_profile.",
+        )
+    return chosen

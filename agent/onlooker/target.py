@@ -22,7 +22,15 @@ from onlooker.profile.snapshot import GreenletStack as GreenletStack
 from onlooker.profile.snapshot import Snapshot as Snapshot
 from onlooker.profile.snapshot import TaskStack as TaskStack
 from onlooker.profile.snapshot import ThreadStack as ThreadStack
-from onlooker.recording import STILL_RUNNING, STOPPED, TARGET_ENDED, TARGET_REPLACED, TIME_IS_UP
+from onlooker.recording import (
+    STILL_RUNNING,
+    STOPPED,
+    TARGET_ENDED,
+    TARGET_REPLACED,
+    TIME_IS_UP,
+    kinds_to_record,
+    truth,
+)
 from onlooker.recording import Progress as Progress
 from onlooker.recording import Recording as Recording
 from onlooker.runtime.locate import Runtime, locate
@@ -42,6 +50,8 @@ MIN_RATE_HZ: Final = 0.01
 MAX_RATE_HZ: Final = 1e6
 MAX_DEPTH: Final = 1 << 16
 _TRACEBACK_DEPTH: Final = 1 << 14
+
+_Seen = tuple[Snapshot, Counters]
 
 # Names are learnt soon, since what starts often ends soon, and then as often as a person looks.
 _FIRST_SLICE_NS: Final = 20_000_000
@@ -109,12 +119,12 @@ class Target:
         Raises UsageError for a kind that does not exist or a rate or depth beyond reach, TargetGone
         if the target ended before there was anything to return, NotPermitted.
         """
-        chosen = _kinds(kinds)
+        chosen = kinds_to_record(kinds)
         _check_range("rate", rate_hz, MIN_RATE_HZ, MAX_RATE_HZ)
         _check_range("depth", depth, 1, MAX_DEPTH)
         recorded = [kind for kind in chosen if not kind.instant]
         if not recorded:
-            return self._taken(chosen, rate_hz, pause, depth)
+            return self._taken(chosen, rate_hz, pause, depth, context_vars)
         wanted = 0
         if all(kind.wanted for kind in recorded):
             for kind in recorded:
@@ -183,7 +193,7 @@ class Target:
                 raise TargetGone(f"{end} (process {self.runtime.pid}) before anything was sampled")
             found = recording(end)
             if len(recorded) < len(chosen):
-                found = self._with_snapshot(found, pause, depth)
+                found = self._with_snapshot(found, pause, depth, context_vars)
             return found
 
     def stacks(self, *, pause: Pause = "auto", depth: int = DEFAULT_DEPTH) -> list[ThreadStack]:
@@ -193,29 +203,37 @@ class Target:
 
         return snapshot.threads(self.runtime, pause=pause, depth=depth)
 
-    def snapshot(self, *, pause: Pause = "auto", depth: int = DEFAULT_DEPTH) -> Snapshot:
+    def snapshot(
+        self,
+        *,
+        pause: Pause = "auto",
+        depth: int = DEFAULT_DEPTH,
+        context_vars: Sequence[str] = (),
+    ) -> Snapshot:
         """Every thread's stack, every asyncio task's and every suspended greenlet's, now.
 
         ``pause`` is about threads: no task is stopped. Raises UsageError, TargetGone, NotPermitted.
         """
-        return self._snapshot(pause, depth)[0]
+        return self._snapshot(pause, depth, context_vars)[0]
 
-    def _snapshot(self, pause: Pause, depth: int) -> tuple[Snapshot, Counters]:
+    def _snapshot(self, pause: Pause, depth: int, names: Sequence[str]) -> _Seen:
         _check_range("depth", depth, 1, MAX_DEPTH)
-        seen, counters = self._seen(pause, depth)
+        seen, counters = self._seen(pause, depth, names)
         what = f"taken: goroutine, pause {pause}, depth {depth}"
         comments = *self._comments(what, counters), *seen.caveats
         return replace(seen, comments=comments), counters
 
-    def _seen(self, pause: Pause, depth: int) -> tuple[Snapshot, Counters]:
+    def _seen(self, pause: Pause, depth: int, names: Sequence[str]) -> _Seen:
         from onlooker.observe import snapshot  # not before the first sample, which would wait
 
-        return snapshot.take(self.runtime, pause=pause, depth=depth)
+        return snapshot.take(self.runtime, pause=pause, depth=depth, context_vars=names)
 
-    def _with_snapshot(self, recording: Recording, pause: Pause, depth: int) -> Recording:
+    def _with_snapshot(
+        self, recording: Recording, pause: Pause, depth: int, names: Sequence[str]
+    ) -> Recording:
         """The recording, with a picture of its end."""
         try:
-            seen, _ = self._seen(pause, depth)
+            seen, _ = self._seen(pause, depth, names)
         except TargetGone:
             caveat = "the target ended: goroutine is empty"
             seen = Snapshot((), (), (), time.time_ns(), (), self._mapping, (caveat,))
@@ -228,10 +246,15 @@ class Target:
         )
 
     def _taken(
-        self, chosen: tuple[Kind, ...], rate_hz: float, pause: Pause, depth: int
+        self,
+        chosen: tuple[Kind, ...],
+        rate_hz: float,
+        pause: Pause,
+        depth: int,
+        names: Sequence[str],
     ) -> Recording:
         """A recording of nothing but one moment."""
-        snapshot, counters = self._snapshot(pause, depth)
+        snapshot, counters = self._snapshot(pause, depth, names)
         return Recording(
             kinds=chosen,
             rate_hz=rate_hz,
@@ -427,39 +450,9 @@ class Target:
         return Mapping(self.runtime.image_path, self.runtime.build_id)
 
 
-def truth(counters: Counters) -> tuple[tuple[str, int], ...]:
-    """The counters that tell how far a profile can be believed, by the names users see."""
-    return (
-        ("samples", counters.samples),
-        ("torn", counters.torn),
-        ("retried", counters.retried),
-        ("displaced", counters.displaced),
-        ("paused", counters.paused),
-        ("late", counters.late),
-        ("spared", counters.spared),
-        ("lost", counters.lost),
-    )
-
-
 def _grown() -> list[Kind]:
     """The kinds of which there is only what was recorded until now."""
     return [kind for kind in KINDS.values() if not (kind.timed or kind.instant or kind.heap)]
-
-
-def _kinds(names: Sequence[str]) -> tuple[Kind, ...]:
-    unknown = [name for name in names if name not in KINDS]
-    if unknown or not names:
-        raise UsageError(
-            f"there is no profile kind {', '.join(unknown)!r}",
-            f"The kinds are: {', '.join(KINDS)}.",
-        )
-    chosen = tuple(KINDS[name] for name in dict.fromkeys(names))
-    if memory := [kind.name for kind in chosen if kind.heap]:
-        raise UsageError(
-            f"{' and '.join(memory)} can't be recorded: memory is looked at as it is now",
-            "Use onlooker heap, or Target.heap_profile.",
-        )
-    return chosen
 
 
 def _check_range(name: str, value: float, least: float, most: float) -> None:

@@ -81,8 +81,7 @@ def test_no_value_is_of_another_moment(
 
 def test_values_of_each_kind(interpreter: Interpreter, start_target: StartTarget) -> None:
     target = start_target(interpreter, Path("context_values.py"))
-    expected: dict[str, str] = target.read_json()
-    names = [*expected, "unset"]
+    names, expected = target.read_json()
     found: dict[str, str] = {}
     with Target(target.pid) as opened:
         for some in (names[:LABELS_LIMIT], names[LABELS_LIMIT:]):
@@ -93,10 +92,11 @@ def test_values_of_each_kind(interpreter: Interpreter, start_target: StartTarget
                 for sample in recording.profile("wall").samples
                 if sample.stack[0].function.system_name == "function_that_sleeps"
             }
-            found.update((key, str(value)) for key, value in labels if key in names)
+            found.update((key, str(value)) for key, value in labels if "thread" not in key)
     assert found == expected
 
 
+@pytest.mark.interpreters(since=(3, 9), kinds=("pyenv",))
 def test_spans_of_opentelemetry(interpreter: Interpreter, start_target: StartTarget) -> None:
     folder = packages(interpreter, ("opentelemetry-sdk",))
     target = start_target(
@@ -117,3 +117,46 @@ def labels_by_thread(recording: Recording) -> Iterator[tuple[str | int, ...]]:
     for sample in recording.profile("wall").samples:
         labels = dict(sample.labels)
         yield labels["thread"], labels.get("trace_id", ""), labels.get("span_id", "")
+
+
+TASKS = """
+    import asyncio, contextvars, sys, threading
+
+    who = contextvars.ContextVar("who")
+
+    async def wait(name):
+        if name:
+            who.set(name)
+        await asyncio.Event().wait()
+
+    async def main():
+        names = ["one", "two", ""]
+        kept = [asyncio.create_task(wait(name), name=name or "unset") for name in names]
+        kept.append(asyncio.tasks._PyTask(wait("python's"), name="of Python's"))
+        await asyncio.sleep(0)
+        print("ready", flush=True)
+        who.set("loop")
+        sys.stdin.read()
+
+    def thread():
+        who.set("thread")
+        threading.Event().wait()
+
+    threading.Thread(target=thread, name="other", daemon=True).start()
+    asyncio.run(main())
+"""
+
+
+def test_threads_and_suspended_tasks(interpreter: Interpreter, start_target: StartTarget) -> None:
+    target = start_target(interpreter, TASKS)
+    target.read_line()
+    with Target(target.pid) as opened:
+        snapshot = opened.snapshot(context_vars=["who"])
+        profile = opened.record(["goroutine"], context_vars=["who"]).profile("goroutine")
+    tasks = {task.name: dict(task.labels) for task in snapshot.tasks if task.state != "running"}
+    assert tasks == {"one": {"who": "one"}, "two": {"who": "two"}, "unset": {}, "of Python's": {}}
+    threads = {thread.thread.name: dict(thread.labels) for thread in snapshot.threads}
+    assert threads == {"MainThread": {"who": "loop"}, "other": {"who": "thread"}}
+    assert not snapshot.caveats
+    values = Counter(str(dict(sample.labels).get("who")) for sample in profile.samples)
+    assert values == {"one": 1, "two": 1, "None": 2, "loop": 1, "thread": 1}

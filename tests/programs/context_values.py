@@ -13,6 +13,21 @@ class Text(str):
     """Has its characters elsewhere than a str."""
 
 
+class Context(dict):
+    """What OpenTelemetry has as its current context."""
+
+
+class SpanContext(tuple):
+    pass
+
+
+class Span:
+    def __init__(self, context):
+        self._name = "a span"
+        self._context = context
+        self._parent = None
+
+
 def variable(name, *value, **options):
     KEPT.append(contextvars.ContextVar(name, **options))
     for each in value:
@@ -61,6 +76,8 @@ LABELS = {
 for name, value in LABELS.items():
     variable(name, value)
 variable("object", object())
+span = Span(SpanContext((2**127 + 17, 2**63 + 5, False)))
+variable("current_context", Context({"other": 1, "current-span-1": span}))
 variable("default", default="by default")
 variable("unset")
 collides, other = equal_hashes()
@@ -77,7 +94,10 @@ expected.update(
         "object": "<object>",
         "default": "by default",
         "collides": "one of two",
+        "trace_id": format(2**127 + 17, "032x"),
+        "span_id": format(2**63 + 5, "016x"),
     }
 )
-print(json.dumps(expected), flush=True)
+names = [*LABELS, "object", "default", "collides", "unset", "otel"]
+print(json.dumps([names, expected]), flush=True)
 function_that_sleeps()

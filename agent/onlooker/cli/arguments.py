@@ -179,6 +179,7 @@ def _parser() -> _Parser:
         "print the stack of every thread, asyncio task and greenlet of a process",
         _target,
         _reading,
+        _labels,
     )
     run = add("run", "start a program and profile it until it ends", _seconds(None), _recording)
     run.add_argument(
@@ -336,9 +337,9 @@ def _labels(parser: _Parser) -> None:
         action="append",
         default=[],
         metavar="NAME",
-        help="label samples with the value of the context variable (contextvars.ContextVar) of this"
-        " name, as in NAME=value; may be given several times; otel: with trace_id and span_id of"
-        " OpenTelemetry's current span",
+        help="label samples, threads and tasks with the value of the context variable"
+        " (contextvars.ContextVar) of this name, as in NAME=value; may be given several times;"
+        " otel: with trace_id and span_id of OpenTelemetry's current span",
     )
 
 

@@ -12,7 +12,7 @@ from onlooker.cli import limits, terminal
 from onlooker.cli.arguments import Arguments
 from onlooker.cli.choice import open_target
 from onlooker.profile.bootstrap import without_bootstrap
-from onlooker.profile.model import Location
+from onlooker.profile.model import Labels, Location
 from onlooker.profile.printable import printable
 from onlooker.profile.rows import Thread
 from onlooker.target import GreenletStack, Snapshot, Target, TaskStack, ThreadStack
@@ -22,7 +22,9 @@ def run(arguments: Arguments) -> int:
     """Print the stacks, as text or JSON."""
     with open_target(arguments) as target:
         limits.raise_open_files()
-        snapshot = target.snapshot(pause=arguments.pause, depth=arguments.depth)
+        snapshot = target.snapshot(
+            pause=arguments.pause, depth=arguments.depth, context_vars=arguments.context_vars
+        )
         if not arguments.all_frames:
             snapshot = _cut(snapshot)
         for caveat in snapshot.caveats:
@@ -80,6 +82,7 @@ def _about_thread(stack: ThreadStack, several: bool) -> Iterator[str]:
         yield "holds the GIL"
     if stack.task:
         yield f"runs {_quoted('task', stack.task)}"
+    yield from _labels(stack.labels)
 
 
 def _about_task(stack: TaskStack) -> Iterator[str]:
@@ -89,6 +92,12 @@ def _about_task(stack: TaskStack) -> Iterator[str]:
         yield "awaited by " + ", ".join(_quoted("", name) for name in stack.awaited_by)
     if stack.thread.thread_id:
         yield f"of {_thread(stack.thread)}"
+    yield from _labels(stack.labels)
+
+
+def _labels(labels: Labels) -> Iterator[str]:
+    for key, value in labels:
+        yield f"{printable(key)}={printable(str(value))}"
 
 
 def _about_greenlet(stack: GreenletStack) -> Iterator[str]:
@@ -132,6 +141,7 @@ def as_json(target: Target, snapshot: Snapshot) -> str:
                 "on_cpu": stack.on_cpu,
                 "holds_gil": stack.holds_gil,
                 "task": stack.task,
+                "labels": dict(stack.labels),
                 "stack": _frames(stack.stack),
             }
             for stack in snapshot.threads
@@ -145,6 +155,7 @@ def as_json(target: Target, snapshot: Snapshot) -> str:
                 "state": stack.state,
                 "waits_for": stack.waits_for,
                 "awaited_by": list(stack.awaited_by),
+                "labels": dict(stack.labels),
                 "stack": _frames(stack.stack),
             }
             for stack in snapshot.tasks

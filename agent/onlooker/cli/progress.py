@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from onlooker.cli.line import Line
-from onlooker.target import Progress, truth
+from onlooker.recording import Progress, truth
 
 _BAR_COLUMNS: Final = 20
 

@@ -13,8 +13,8 @@ from onlooker.cli.terminal import BOLD, DIM, YELLOW, styled
 from onlooker.profile import top
 from onlooker.profile.model import Profile
 from onlooker.profile.printable import printable
-from onlooker.recording import TIME_IS_UP, Recording
-from onlooker.target import Target, truth
+from onlooker.recording import TIME_IS_UP, Recording, truth
+from onlooker.target import Target
 
 _WELL_BELOW: Final = 0.9
 

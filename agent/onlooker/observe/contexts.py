@@ -28,6 +28,7 @@ class Label(NamedTuple):
 
 _SPAN: Final = (Label("trace_id", 32), Label("span_id", 16))
 _SPAN_VARIABLE: Final = "current_context"
+_CONTEXTS: Final = ("Context", "_contextvars.Context")  # as versions call them
 
 LABELS_LIMIT: Final[int] = lib.ONLOOKER_LABELS_LIMIT
 _NAME_LIMIT: Final = 256  # characters
@@ -74,11 +75,12 @@ class ContextLabels:
         self._found: set[str] = set()
         self._modules_seen = -1
         self._next_s = 0.0
+        self.variables: list[dict[str, int]] = []
         if self._labels:
             offsets = runtime.layout.offsets
             fields = (name for name, _ in ffi.typeof("context_layout").fields)
-            layout = ffi.new("context_layout *", {name: offsets[name] for name in fields})
-            self.native = lib.contexts_open(layout)
+            self.layout = ffi.new("context_layout *", {name: offsets[name] for name in fields})
+            self.native = lib.contexts_open(self.layout)
 
     def refresh(self) -> bool:
         """Look for the variables if there may be others by now; return whether it did."""
@@ -89,8 +91,8 @@ class ContextLabels:
         if count == self._modules_seen and all(want.name in self._found for want in self._wanted):
             return False
         self._modules_seen = count
-        found = self._find()
-        lib.contexts_watch(self.native, found, len(found), len(self._labels))
+        self.variables = self._find()
+        lib.contexts_watch(self.native, self.variables, len(self.variables), len(self._labels))
         took_s = time.monotonic() - now_s
         self._next_s = now_s + max(_LEAST_REST_S, took_s / _SHARE)
         return True
@@ -163,6 +165,31 @@ class ContextLabels:
             return (objects.string(name, _NAME_LIMIT), known) if any(references) else ("", 0)
         except MemoryFault:
             return "", 0
+
+    @property
+    def asked(self) -> bool:
+        """Whether there are any labels."""
+        return bool(self._labels)
+
+    def read(self, slots: Sequence[int]) -> list[Labels]:
+        """The labels of contexts, by the addresses of the pointers to them; 0: none is."""
+        memory = lib.memory_open_process(self._runtime.pid)
+        number = ffi.new("uint32_t *")
+        sets = []
+        for slot in slots:
+            number[0] = 0
+            if memory and slot and self._is_context(slot):
+                lib.contexts_read(self.native, memory, slot, number)
+            sets.append(number[0])
+        lib.memory_close(memory)
+        return list(map(self.values(), sets))
+
+    def _is_context(self, slot: int) -> bool:
+        """Whether there is a pointer to a context: tasks that are not asyncio's own have none."""
+        try:
+            return self._objects.type_name(self._objects.pointer(slot)) in _CONTEXTS
+        except MemoryFault:
+            return False
 
     def values(self) -> Values:
         """What was seen until now."""

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import re
 import time
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Final
 
 from onlooker.errors import TargetGone
 from onlooker.observe import recorder as native
+from onlooker.observe.contexts import ContextLabels
 from onlooker.observe.greenlets import suspended_greenlets
 from onlooker.observe.naming import Naming
 from onlooker.observe.recorder import Counters, Outcome, Pause, Recorder
@@ -25,17 +27,28 @@ _DIGITS: Final = re.compile(r"[0-9]+")
 _SORTED_BY: Final = 64  # characters of a name
 
 
-def take(runtime: Runtime, *, pause: Pause, depth: int) -> tuple[Snapshot, Counters]:
+def take(
+    runtime: Runtime, *, pause: Pause, depth: int, context_vars: Sequence[str] = ()
+) -> tuple[Snapshot, Counters]:
     """Look at everything once. The snapshot's comments are left to the caller.
 
-    Raises TargetGone, NotPermitted.
+    Raises TargetGone, NotPermitted, and UsageError for too many ``context_vars``.
     """
+    with ContextLabels(runtime, context_vars) as contexts:
+        return _take(runtime, pause, depth, contexts)
+
+
+def _take(
+    runtime: Runtime, pause: Pause, depth: int, contexts: ContextLabels
+) -> tuple[Snapshot, Counters]:
     naming = Naming(runtime)
-    threads, idents, counters = _threads(runtime, naming, pause, depth)
+    threads, idents, counters = _threads(runtime, naming, pause, depth, contexts)
     time_ns = time.time_ns()
     found = read_tasks(runtime)
     naming.adopt((_of_task(number), code) for number, code in found.codes.items())
     tasks = _tasks(found, naming, idents, depth)
+    if contexts.asked:
+        tasks = _labelled(tasks, runtime, contexts)
     threads, tasks = _joined(found, naming, threads, tasks)
     order = {thread.thread.thread_id: place for place, thread in enumerate(threads)}
     tasks.sort(key=lambda task: (order.get(task.thread.thread_id, len(order)), _natural(task.name)))
@@ -50,7 +63,11 @@ def take(runtime: Runtime, *, pause: Pause, depth: int) -> tuple[Snapshot, Count
         time_ns=time_ns,
         comments=(),
         mapping=Mapping(runtime.image_path, runtime.build_id),
-        caveats=((left_out,) if found.unsettled else ()) + greenlet_caveats,
+        caveats=(
+            *((left_out,) if found.unsettled else ()),
+            *greenlet_caveats,
+            *contexts.caveats(counters.contextless),
+        ),
     )
     return snapshot, counters
 
@@ -61,7 +78,11 @@ def threads(runtime: Runtime, *, pause: Pause, depth: int) -> list[ThreadStack]:
 
 
 def _threads(
-    runtime: Runtime, naming: Naming, pause: Pause, depth: int
+    runtime: Runtime,
+    naming: Naming,
+    pause: Pause,
+    depth: int,
+    contexts: ContextLabels | None = None,
 ) -> tuple[list[ThreadStack], dict[int, Thread], Counters]:
     """The threads' stacks; the threads by threading's ident; how the reads went."""
     with Recorder(
@@ -71,6 +92,7 @@ def _threads(
         wanted=0,
         pause=pause,
         depth=depth,
+        contexts=contexts,
     ) as recorder:
         if recorder.tick() is Outcome.GONE:
             raise TargetGone(f"process {runtime.pid} has ended")
@@ -79,6 +101,7 @@ def _threads(
         rows = {row.thread_id: row for row in recorder.rows() if row.count}
         records = recorder.threads()
         threads = naming.threads(records)
+        values = contexts.values() if contexts else lambda _: ()
         found = []
         for index, record in reversed(list(enumerate(records))):
             row = rows.get(index)
@@ -89,6 +112,7 @@ def _threads(
                         naming.stack(stacks, row.stack_id),
                         bool(row.facts & native.ON_CPU),
                         bool(row.facts & native.HOLDS_GIL),
+                        labels=values(row.values),
                     )
                 )
             elif record.alive and record.thread_id:
@@ -135,6 +159,13 @@ def _tasks(found: Tasks, naming: Naming, idents: dict[int, Thread], depth: int) 
         )
         for task in found.tasks
     ]
+
+
+def _labelled(tasks: list[TaskStack], runtime: Runtime, contexts: ContextLabels) -> list[TaskStack]:
+    """Suspended tasks with what variables are set to in their own contexts."""
+    at = runtime.layout.offsets["task_context"]
+    found = contexts.read([0 if task.state == "running" else task.task_id + at for task in tasks])
+    return [replace(task, labels=labels) for task, labels in zip(tasks, found, strict=True)]
 
 
 def _joined(

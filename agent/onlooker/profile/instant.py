@@ -57,7 +57,8 @@ def _all(snapshot: Snapshot) -> Iterator[tuple[tuple[Location, ...], Labels]]:
     for thread in snapshot.threads:
         state = "running" if thread.on_cpu else "waiting" if thread.read else ""
         stack = thread.stack if thread.read else (_NOT_READ,)
-        yield stack, labels(thread.thread, ("task", thread.task), ("state", state))
+        about = labels(thread.thread, ("task", thread.task), ("state", state))
+        yield stack, about + thread.labels
     for task in snapshot.tasks:
         if task.state != "running":
             yield (
@@ -67,7 +68,8 @@ def _all(snapshot: Snapshot) -> Iterator[tuple[tuple[Location, ...], Labels]]:
                     ("task", task.name),
                     ("state", task.state),
                     ("awaited_by", ", ".join(task.awaited_by)),
-                ),
+                )
+                + task.labels,
             )
     for greenlet in snapshot.greenlets:
         yield (

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from onlooker.profile.model import Location, Mapping
+from onlooker.profile.model import Labels, Location, Mapping
 from onlooker.profile.rows import Thread
 
 TaskState = Literal["running", "waiting", "runnable", "created"]
@@ -16,7 +16,8 @@ class ThreadStack:
     """What one thread is doing: its stack, leaf first, and facts.
 
     One that could not be read without doubt (``read`` is false) has neither. ``task`` is the name
-    of the asyncio task that it runs; empty if it runs none.
+    of the asyncio task that it runs; empty if it runs none. ``labels`` are the context variables
+    that were asked for.
     """
 
     thread: Thread
@@ -25,6 +26,7 @@ class ThreadStack:
     holds_gil: bool
     read: bool = True
     task: str = ""
+    labels: Labels = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +40,8 @@ class TaskStack:
     for long enough, or is of no Python function.
 
     ``task_id`` is its address. ``thread`` is the one that runs its event loop; its ``thread_id`` is
-    0 if none does. ``awaited_by`` are the names of the tasks that wait for this one.
+    0 if none does. ``awaited_by`` are the names of the tasks that wait for this one. ``labels`` are
+    the context variables that were asked for, a moment later, if it does not run.
     """
 
     name: str
@@ -48,6 +51,7 @@ class TaskStack:
     waits_for: str
     stack: tuple[Location, ...]
     awaited_by: tuple[str, ...]
+    labels: Labels = ()
 
 
 @dataclass(frozen=True, slots=True)

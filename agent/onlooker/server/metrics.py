@@ -17,7 +17,7 @@ from prometheus_client import (
 )
 
 from onlooker.observe.recorder import Counters
-from onlooker.target import truth
+from onlooker.recording import truth
 from onlooker.version import VERSION
 from onlooker.watch import Watch
 

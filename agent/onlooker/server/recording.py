@@ -76,7 +76,12 @@ class Maker:
     def _moment(self, kind: Kind, watch: Watch | None, target: Target) -> Profile:
         settings = self.settings
         if kind.instant:
-            taken = target.record([kind.name], pause=settings.pause, depth=settings.depth)
+            taken = target.record(
+                [kind.name],
+                pause=settings.pause,
+                depth=settings.depth,
+                context_vars=settings.context_vars,
+            )
             return taken.profile(kind.name, all_frames=settings.all_frames)
         if kind.heap:
             return target.heap_profile(kind.name, all_frames=settings.all_frames)
