@@ -19,11 +19,12 @@ from .large import TICKS, memory
 from .processes import CommandFailed
 from .slowdown import Slowdown, slowdown
 from .startup import startup
+from .tasks import tasks
 from .throughput import Cell, Floor, Shape, as_row, record_shape, stack_bytes, throughput
 from .tools import CLONE, SetupFailed, Tools, set_up, use_private_mounts
 from .walking import walking
 
-MEASURES = ("throughput", "paced", "slowdown", "startup", "memory", "freezing", "walking")
+MEASURES = ("throughput", "paced", "slowdown", "startup", "memory", "freezing", "walking", "tasks")
 AGENTS = ("onlooker", "austin", "tachyon", "py-spy")
 PACES_HZ = (100, 1000)
 NATIVE_THREADS = (0, 160)
@@ -176,6 +177,12 @@ def _walking(tools: Tools, plan: Plan) -> list[dict[str, Any]]:
     return [one.as_row() for one in measured]
 
 
+def _tasks(tools: Tools, plan: Plan) -> list[dict[str, Any]]:
+    measured = tasks(tools, plan.rounds)
+    report.tasks_table(measured)
+    return [one.as_row() for one in measured]
+
+
 _MEASURE = {
     "throughput": _throughput,
     "paced": _paced,
@@ -184,6 +191,7 @@ _MEASURE = {
     "memory": _memory,
     "freezing": _freezing,
     "walking": _walking,
+    "tasks": _tasks,
 }
 
 

@@ -16,6 +16,7 @@ from .freezing import Freezing
 from .large import Memory
 from .slowdown import Ratios, Slowdown
 from .startup import Startup
+from .tasks import GOAL_S, Tasks
 from .throughput import Cell, Shape
 from .tools import CLONE, PEERS, Tools
 from .walking import GOALS, Walking
@@ -189,6 +190,27 @@ def walking_table(measured: Sequence[Walking]) -> None:
     table(
         "CPU time of onlooker heap, in times of reading the memory once",
         ["objects", "times", "goal", "peak MiB", "goal"],
+        rows,
+    )
+
+
+def tasks_table(measured: Sequence[Tasks]) -> None:
+    """What a look at very many tasks took."""
+    rows = [
+        [
+            f"{one.tasks} tasks, {one.threads} threads, Python {one.version}",
+            f"{one.look_s:.2f}",
+            f"{GOAL_S:g}",
+            f"{one.cpu_s:.2f}",
+            f"{one.wall_s:.2f}",
+            f"{one.look_s / one.own_cpu_s:.1f}",
+            f"{one.peak_mib:.0f}",
+        ]
+        for one in measured
+    ]
+    table(
+        "A look at all tasks by onlooker dump, in seconds",
+        ["program", "CPU of the look", "goal", "CPU", "wall", "times asyncio's own", "peak MiB"],
         rows,
     )
 
