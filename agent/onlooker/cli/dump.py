@@ -6,7 +6,8 @@ import json
 import shlex
 from collections.abc import Iterator
 from dataclasses import replace
-from typing import Any
+from functools import lru_cache
+from typing import Any, Final
 
 from onlooker.cli import limits, terminal
 from onlooker.cli.arguments import Arguments
@@ -16,6 +17,9 @@ from onlooker.profile.model import Labels, Location
 from onlooker.profile.printable import printable
 from onlooker.profile.rows import Thread
 from onlooker.target import GreenletStack, Snapshot, Target, TaskStack, ThreadStack
+
+# Of very many tasks most wait in the same few places.
+_STACKS_KEPT: Final = 1024
 
 
 def run(arguments: Arguments) -> int:
@@ -61,15 +65,15 @@ def _lines(target: Target, snapshot: Snapshot) -> Iterator[str]:
         yield ", ".join(_about_thread(thread, several))
         if not thread.read:
             yield "    (its stack could not be read: it kept moving)"
-        yield from (f"    {_frame(location)}" for location in thread.stack)
+        yield from _indented(thread.stack)
     for task in snapshot.tasks:
         yield ""
         yield ", ".join(_about_task(task))
-        yield from (f"    {_frame(location)}" for location in task.stack)
+        yield from _indented(task.stack)
     for greenlet in snapshot.greenlets:
         yield ""
         yield ", ".join(_about_greenlet(greenlet))
-        yield from (f"    {_frame(location)}" for location in greenlet.stack)
+        yield from _indented(greenlet.stack)
 
 
 def _about_thread(stack: ThreadStack, several: bool) -> Iterator[str]:
@@ -114,6 +118,11 @@ def _thread(thread: Thread) -> str:
 
 def _quoted(what: str, name: str) -> str:
     return f'{what} "{printable(name)}"'.lstrip()
+
+
+@lru_cache(_STACKS_KEPT)
+def _indented(stack: tuple[Location, ...]) -> tuple[str, ...]:
+    return tuple(f"    {_frame(location)}" for location in stack)
 
 
 def _frame(location: Location) -> str:
