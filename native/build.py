@@ -17,6 +17,7 @@ PARTS = (
     "onlooker_heap.h",
     "onlooker_words.h",
     "onlooker_asyncio.h",
+    "onlooker_watch.h",
 )
 HEADERS = [NATIVE / part for part in PARTS]
 

@@ -1,6 +1,6 @@
 /* pause.h: stops one thread of the target for as long as a read takes. Nothing stays behind: the
  * thread is seized, stopped, read and let go in one breath, and if this process dies in between
- * the kernel lets it go. The only code that uses ptrace. */
+ * the kernel lets it go. */
 #ifndef ONLOOKER_PAUSE_H
 #define ONLOOKER_PAUSE_H
 

@@ -265,3 +265,12 @@ int read_thread(reader *reader, thread *thread, uint32_t *stack, uint32_t *recor
     }
     return result;
 }
+
+int read_stopped(reader *reader, thread *thread, uint32_t *stack, uint32_t *record)
+{
+    bool retried;
+    reader->still = true;
+    int result = read_stack(reader, thread, STILL, stack, record, &retried);
+    reader->still = false;
+    return result;
+}

@@ -51,4 +51,7 @@ void reader_step_aside(reader *reader);
  * consistent, or as memory_readv. */
 int read_thread(reader *reader, thread *thread, uint32_t *stack, uint32_t *record, bool *retried);
 
+/* The same for a thread that somebody has stopped. */
+int read_stopped(reader *reader, thread *thread, uint32_t *stack, uint32_t *record);
+
 #endif

@@ -17,9 +17,14 @@ static int request(int call, int32_t tid, intptr_t data)
     return ptrace(call, tid, NULL, (void *)data) < 0 ? errno : 0;
 }
 
+int tracee_seize(int32_t tid, int options)
+{
+    return request(PTRACE_SEIZE, tid, options);
+}
+
 int tracee_interrupt_new(tracee *thread)
 {
-    int error = request(PTRACE_SEIZE, thread->tid, 0);
+    int error = tracee_seize(thread->tid, 0);
     if (!error)
         request(PTRACE_INTERRUPT, thread->tid, 0); /* fails if it has ended, which waiting tells */
     return error;
@@ -54,6 +59,7 @@ tracee_event tracee_poll(tracee *thread)
     }
     thread->stopped = true;
     thread->signal = 0;
+    thread->of_job = info.si_status != (PTRACE_EVENT_STOP << 8 | SIGTRAP);
     if (info.si_status >> 8 == PTRACE_EVENT_STOP)
         return TRACEE_STOP;
     if (info.si_status >> 8 == PTRACE_EVENT_CLONE)

@@ -19,9 +19,13 @@ typedef enum tracee_event {
 typedef struct tracee {
     int32_t tid;
     bool stopped;
+    bool of_job;    /* the last TRACEE_STOP was SIGSTOP's: it goes on by SIGCONT */
     bool keep;      /* somebody else of this process waits for its end: don't reap it */
     int32_t signal; /* of the last TRACEE_SIGNAL; passed on when the thread goes on */
 } tracee;
+
+/* Seizes a thread, which goes on and minds nothing of it, with PTRACE_O_ options. 0 or an errno. */
+int tracee_seize(int32_t tid, int options);
 
 /* Seizes a thread, which goes on, and asks it to stop. 0 or an errno. */
 int tracee_interrupt_new(tracee *thread);
@@ -35,7 +39,8 @@ tracee_event tracee_wait(tracee *thread, uint64_t until_ns);
 /* Waits for TRACEE_STOP, passing on the signals that come before. Returns it, _GONE or _NONE. */
 tracee_event tracee_wait_stop(tracee *thread, uint64_t until_ns);
 
-/* Lets a stopped thread go on by REQUEST (PTRACE_CONT or PTRACE_SYSCALL). 0 or an errno. */
+/* Lets a stopped thread go on by REQUEST (PTRACE_CONT or PTRACE_SYSCALL), or stand still without us
+ * (PTRACE_LISTEN). 0 or an errno. */
 int tracee_continue(tracee *thread, int request);
 
 /* Lets go of a stopped thread, or of one that is dead: nothing else waits for a dead thread. */

@@ -13,26 +13,36 @@ FULL_SPEED_HZ = 1e6
 
 
 class Background:
-    """Records a process, in a thread, from the first sample until the end of the block."""
+    """Records a process in a thread, from its beginning or first sample to the block's end."""
 
-    def __init__(self, pid: int, *, rate_hz: float = FULL_SPEED_HZ, pause: Pause = "auto") -> None:
+    def __init__(
+        self,
+        pid: int,
+        *kinds: str,
+        rate_hz: float = FULL_SPEED_HZ,
+        pause: Pause = "auto",
+        own_child: bool = False,
+    ) -> None:
         self._target = Target(pid)
+        self._kinds = kinds or ("wall",)
+        self._own_child = own_child
         self._begun, self._ended = threading.Event(), threading.Event()
         self._recordings: list[Recording] = []
         self._thread = threading.Thread(target=self._record, args=(rate_hz, pause))
 
     def _record(self, rate_hz: float, pause: Pause) -> None:
         def progress(now: Progress) -> None:
-            if now.counters.samples:
+            if now.counters.samples or "threadcreate" in self._kinds:
                 self._begun.set()
 
         try:
             self._recordings.append(
                 self._target.record(
-                    ["wall"],
+                    self._kinds,
                     DEADLINE_S,
                     rate_hz=rate_hz,
                     pause=pause,
+                    own_child=self._own_child,
                     stop=self._ended.is_set,
                     progress=progress,
                 )
@@ -44,6 +54,10 @@ class Background:
     def recording(self) -> Recording:
         """What was recorded, after the block."""
         return self._recordings[0]
+
+    def wait(self) -> None:
+        """Wait until the recording ends by itself."""
+        self._thread.join()
 
     def __enter__(self) -> "Background":
         self._thread.start()

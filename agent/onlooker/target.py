@@ -7,6 +7,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from dataclasses import replace
 from functools import partial
 from typing import IO, TYPE_CHECKING, Final
@@ -14,8 +15,9 @@ from typing import IO, TYPE_CHECKING, Final
 from onlooker.errors import TargetGone, UsageError
 from onlooker.observe.circumstances import caveats, circumstances, has_replaced_itself
 from onlooker.observe.contexts import ContextLabels
+from onlooker.observe.creations import thread_watch
 from onlooker.observe.naming import Naming
-from onlooker.observe.recorder import Counters, Outcome, Pause, Recorder
+from onlooker.observe.recorder import Counters, Pause, Recorder
 from onlooker.profile.kinds import KINDS, Kind
 from onlooker.profile.model import Mapping, Profile
 from onlooker.profile.snapshot import GreenletStack as GreenletStack
@@ -24,12 +26,12 @@ from onlooker.profile.snapshot import TaskStack as TaskStack
 from onlooker.profile.snapshot import ThreadStack as ThreadStack
 from onlooker.recording import (
     STILL_RUNNING,
-    STOPPED,
     TARGET_ENDED,
     TARGET_REPLACED,
     TIME_IS_UP,
     kinds_to_record,
     truth,
+    until_its_end,
 )
 from onlooker.recording import Progress as Progress
 from onlooker.recording import Recording as Recording
@@ -52,10 +54,6 @@ MAX_DEPTH: Final = 1 << 16
 _TRACEBACK_DEPTH: Final = 1 << 14
 
 _Seen = tuple[Snapshot, Counters]
-
-# Names are learnt soon, since what starts often ends soon, and then as often as a person looks.
-_FIRST_SLICE_NS: Final = 20_000_000
-_SLICE_NS: Final = 200_000_000
 
 
 class Target:
@@ -112,7 +110,8 @@ class Target:
         Ends after ``seconds``, when ``stop()`` says so (it is asked some times a second and after
         every signal), or with the target; what was gathered until then is returned. A kind that is
         a picture of one moment is taken at the end, and at once if there is no other.
-        ``progress`` is called as often. ``own_child``: this process waits for the target's exit.
+        ``progress`` is called as often. ``own_child``: this process waits for the target's exit;
+        not meanwhile, for ``threadcreate``, which traces it (and is not for ``pause`` never).
         Samples get a label for each of ``context_vars``, which are names of ContextVar objects, or
         ``otel`` for the ids of OpenTelemetry's current span.
 
@@ -122,8 +121,9 @@ class Target:
         chosen = kinds_to_record(kinds)
         _check_range("rate", rate_hz, MIN_RATE_HZ, MAX_RATE_HZ)
         _check_range("depth", depth, 1, MAX_DEPTH)
-        recorded = [kind for kind in chosen if not kind.instant]
-        if not recorded:
+        recorded = [kind for kind in chosen if not (kind.instant or kind.watched)]
+        watched = any(kind.watched for kind in chosen)
+        if not (recorded or watched):
             return self._taken(chosen, rate_hz, pause, depth, context_vars)
         wanted = 0
         if all(kind.wanted for kind in recorded):
@@ -132,29 +132,45 @@ class Target:
         facts = 0
         for kind in recorded:
             facts |= kind.wanted | kind.also
-        naming = Naming(self.runtime)
         before = circumstances(self.runtime.pid)
-        with (
-            ContextLabels(self.runtime, context_vars) as contexts,
-            Recorder(
-                self.runtime,
-                rate_hz=rate_hz,
-                facts=facts,
-                wanted=wanted,
-                pause=pause,
-                depth=depth,
-                own_child=own_child,
-                contexts=contexts,
-            ) as recorder,
-        ):
+        with ExitStack() as opened:
+            contexts = opened.enter_context(ContextLabels(self.runtime, context_vars))
+            threads = None
+            if watched:
+                threads = opened.enter_context(
+                    thread_watch(
+                        self.runtime, pause, depth, own_child=own_child, alone=not recorded
+                    )
+                )
+            stops: Pause = "never" if threads and threads.watcher else pause  # one tracer at a time
+            alone = threads if not recorded else None
+            naming = alone.naming if alone else Naming(self.runtime)
+            recorder = (alone and alone.watcher) or opened.enter_context(
+                Recorder(
+                    self.runtime,
+                    rate_hz=rate_hz,
+                    facts=facts,
+                    wanted=wanted,
+                    pause=stops,
+                    depth=depth,
+                    own_child=own_child,
+                    contexts=contexts,
+                )
+            )
             start_ns = time.time_ns()
             began_ns = time.monotonic_ns()
+
+            def learn() -> None:
+                naming.learn(recorder)
+                if threads and not alone:
+                    threads.learn()
 
             def recording(end: str = STILL_RUNNING) -> Recording:
                 counters = recorder.counters
                 after = circumstances(self.runtime.pid)
-                notes = caveats(before, after, counters, may_pause=pause != "never")
+                notes = caveats(before, after, counters, may_pause=stops != "never")
                 notes += contexts.caveats(counters.contextless)
+                notes += threads.caveats if threads else ()
                 return Recording(
                     kinds=chosen,
                     rate_hz=rate_hz,
@@ -177,22 +193,25 @@ class Target:
                     stack=partial(naming.stack, recorder.stacks()),
                     threads=naming.threads(recorder.threads()),
                     values=contexts.values(),
+                    creations=threads.creations() if threads else None,
                 )
 
             duration_ns = 0
-            end = _run(recorder, naming, seconds, stop, progress, recording)
+            end = until_its_end(recorder, learn, seconds, stop, progress, recording)
             duration_ns = time.monotonic_ns() - began_ns
             recorder.finish()
+            if threads:
+                threads.finish()
             try:
-                naming.learn(recorder)
+                learn()
             except TargetGone:
                 pass  # it has just ended; what was learnt before names nearly all
             if end == TARGET_ENDED and has_replaced_itself(self.runtime):
                 end = TARGET_REPLACED
-            if end in {TARGET_ENDED, TARGET_REPLACED} and not recorder.counters.samples:
+            if end in {TARGET_ENDED, TARGET_REPLACED} and not (recorder.counters.samples or alone):
                 raise TargetGone(f"{end} (process {self.runtime.pid}) before anything was sampled")
             found = recording(end)
-            if len(recorded) < len(chosen):
+            if any(kind.instant for kind in chosen):
                 found = self._with_snapshot(found, pause, depth, context_vars)
             return found
 
@@ -334,7 +353,8 @@ class Target:
                     if kind.heap
                 ]
                 goroutine = profiles.NamedProfile("goroutine", self._goroutine, self.tracebacks)
-                built_in = (*grown, *memory, goroutine)
+                threads = profiles.NamedProfile("threadcreate", self._threadcreate)
+                built_in = (*grown, *memory, goroutine, threads)
                 self._profiles = profiles.Profiles(built_in, self._describe, self._record_cpu)
             return self._profiles
 
@@ -410,6 +430,14 @@ class Target:
 
         return instant.goroutine(self.snapshot())
 
+    def _threadcreate(self) -> Profile:
+        """The threads that there are, as nobody watches who creates them."""
+        from onlooker.observe import creations
+        from onlooker.profile import build, threadcreate
+
+        about = build.Recording(1, time.time_ns(), 0, self._about(), self._mapping)
+        return threadcreate.threadcreate(creations.existing(self.runtime), about)
+
     def tracebacks(self, *, pause: Pause = "auto") -> str:
         """Every stack as a text for people, as the goroutine profile's with ``debug=2``.
 
@@ -452,38 +480,13 @@ class Target:
 
 def _grown() -> list[Kind]:
     """The kinds of which there is only what was recorded until now."""
-    return [kind for kind in KINDS.values() if not (kind.timed or kind.instant or kind.heap)]
+    return [
+        kind
+        for kind in KINDS.values()
+        if not (kind.timed or kind.instant or kind.watched or kind.heap)
+    ]
 
 
 def _check_range(name: str, value: float, least: float, most: float) -> None:
     if not least <= value <= most:
         raise UsageError(f"the {name} {value:g} is not between {least:g} and {most:g}")
-
-
-def _run(
-    recorder: Recorder,
-    naming: Naming,
-    seconds: float | None,
-    stop: Callable[[], bool],
-    progress: Callable[[Progress], None],
-    recording: Callable[[], Recording],
-) -> str:
-    """Run until the end, and say why it was one."""
-    began_ns = now_ns = time.monotonic_ns()
-    end_ns = began_ns + round(seconds * 1e9) if seconds is not None else None
-    slice_ns = _FIRST_SLICE_NS
-    while not stop():
-        if end_ns is not None and now_ns >= end_ns:
-            return TIME_IS_UP
-        until_ns = now_ns + slice_ns
-        outcome = recorder.run(until_ns if end_ns is None else min(until_ns, end_ns))
-        if outcome is Outcome.GONE:
-            return TARGET_ENDED
-        try:
-            naming.learn(recorder)
-        except TargetGone:
-            return TARGET_ENDED
-        now_ns = time.monotonic_ns()
-        progress(Progress(now_ns - began_ns, recorder.counters, recording))
-        slice_ns = _SLICE_NS
-    return STOPPED

@@ -11,6 +11,7 @@ LINK = {
     "freeze_kill_test.c": ["-Wl,--wrap=ptrace", "-Wl,--wrap=process_vm_writev"],
     "owners_test.c": [f"-Wl,--wrap={name}" for name in ("malloc", "calloc", "realloc")],
     "tasks_test.c": ["-Wl,--wrap=malloc"],
+    "watch_kill_test.c": ["-Wl,--wrap=ptrace"],
 }
 
 

@@ -20,6 +20,7 @@ def row(facts: int) -> Row:
         ("cpu", {ON_CPU, ON_CPU | HOLDS_GIL}, (3, 70)),
         ("wall", set(ALL_FACTS), (3, 500)),
         ("goroutine", set(ALL_FACTS), (3,)),
+        ("threadcreate", set(ALL_FACTS), (3,)),
         ("gil", {HOLDS_GIL, ON_CPU | HOLDS_GIL, WAITS | HOLDS_GIL}, (3, 500)),
         ("block", {WAITS, WAITS | HOLDS_GIL}, (2, 500)),
         ("mutex", {HOLDS_GIL, ON_CPU | HOLDS_GIL, WAITS | HOLDS_GIL, HOLDS_LOCK}, (4, 90)),

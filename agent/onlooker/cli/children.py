@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import subprocess
 from collections.abc import Sequence
@@ -21,6 +22,7 @@ _MEANT_FOR_IT: Final = frozenset(
     }
 )
 _WAITED_FOR: Final = _MEANT_FOR_IT | {signal.SIGCHLD}
+_ENDS: Final = frozenset({os.CLD_EXITED, os.CLD_KILLED, os.CLD_DUMPED})
 _SI_KERNEL: Final = 0x80  # include/uapi/asm-generic/siginfo.h
 
 
@@ -51,7 +53,16 @@ class Child:
     def ended(self) -> bool:
         """Whether it has ended; passes on the signals that have come."""
         self.pass_signals_on()
-        return self._process.poll() is not None
+        return self._has_ended()
+
+    def _has_ended(self) -> bool:
+        # Not to be waited for before: where this process traces it, a stop would be taken for its
+        # end, and be gone for the thread that is to let it go on.
+        if self._process.returncode is None:
+            found = os.waitid(os.P_PID, self.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+            if found and found.si_code in _ENDS:
+                self._process.poll()
+        return self._process.returncode is not None
 
     def pass_signals_on(self, seconds: float = 0.0) -> bool:
         """Pass on the signals that have come; wait for one, for at most ``seconds``.
@@ -60,8 +71,9 @@ class Child:
         """
         while received := signal.sigtimedwait(_WAITED_FOR, seconds):
             seconds = 0
-            if received.si_signo != signal.SIGCHLD and received.si_code != _SI_KERNEL:
-                self._process.send_signal(received.si_signo)
+            meant = received.si_signo != signal.SIGCHLD and received.si_code != _SI_KERNEL
+            if meant and not self._has_ended():
+                os.kill(self.pid, received.si_signo)
         return False
 
     def wait(self) -> int:

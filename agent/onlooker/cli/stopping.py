@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+from collections.abc import Sequence
 from types import FrameType
 from typing import Any, Final
 
@@ -12,11 +13,12 @@ _ALWAYS: Final = (signal.SIGINT, signal.SIGTERM)
 class StopOnSignal:
     """While it is entered, SIGINT, SIGTERM and SIGHUP are requests to stop.
 
-    A second signal raises KeyboardInterrupt.
+    A second signal raises KeyboardInterrupt. Those ``ignored`` are so meanwhile.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, ignored: Sequence[signal.Signals] = ()) -> None:
         self._asked = False
+        self._ignored = tuple(ignored)
         self._before: dict[signal.Signals, Any] = {}
 
     def asked(self) -> bool:
@@ -29,6 +31,8 @@ class StopOnSignal:
         hangs_up = signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN
         for number in (*_ALWAYS, *((signal.SIGHUP,) if hangs_up else ())):
             self._before[number] = signal.signal(number, self._handle)
+        for number in self._ignored:
+            self._before[number] = signal.signal(number, signal.SIG_IGN)
         return self
 
     def __exit__(self, *_: object) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 from contextlib import suppress
+from pathlib import Path
 from typing import NamedTuple
 
 from onlooker.errors import TargetGone
@@ -17,7 +18,7 @@ class Circumstances(NamedTuple):
     """A process as /proc/PID/status shows it.
 
     ``state`` is the kernel's letter, empty if the process is gone; ``has_memory`` tells that it is
-    not just exiting; ``tracer`` is the name and pid of the process that traces it, or empty.
+    not just exiting; ``tracer`` is the name and pid of another process that traces it, or empty.
     """
 
     state: str
@@ -38,11 +39,16 @@ def circumstances(pid: int) -> Circumstances:
         state, has_memory = status["State"][:1], "VmSize" in status
     except (OSError, KeyError, ValueError):
         return Circumstances("", False, "")
-    name = f"pid {tracer}" if tracer else ""
-    if tracer:
-        with suppress(OSError, KeyError):
-            name = f"{read_status(tracer)['Name']}, {name}"
-    return Circumstances(state, has_memory, name)
+    if not tracer or Path(f"/proc/self/task/{tracer}").exists():
+        return Circumstances(state, has_memory, "")
+    return Circumstances(state, has_memory, tracer_name(tracer))
+
+
+def tracer_name(tracer: int) -> str:
+    """Return the name and pid of what /proc calls a TracerPid."""
+    with suppress(OSError, KeyError):
+        return f"{read_status(tracer)['Name']}, pid {tracer}"
+    return f"pid {tracer}"
 
 
 def has_replaced_itself(runtime: Runtime) -> bool:

@@ -39,6 +39,8 @@ class Kind:
     """A comment for every profile of this kind."""
     instant: bool = False
     """A picture of one moment: it is taken, not recorded."""
+    watched: bool = False
+    """Who creates threads: they are watched, not sampled."""
     heap: bool = False
     """What memory is held, or was allocated: it is found in memory, not recorded."""
 
@@ -103,6 +105,25 @@ def _picture(name: str, help_text: str) -> Kind:
         period_type=count,
         fixed_period=1,
         instant=True,
+    )
+
+
+def _creations(name: str, help_text: str) -> Kind:
+    """Return a kind that profile/threadcreate.py makes."""
+    count = ValueType(name, "count")
+    return Kind(
+        name,
+        help_text,
+        0,
+        (count,),
+        lambda row: (row.count,),
+        period_type=count,
+        fixed_period=1,
+        labels=lambda row, stack: (("created", "while watched"),),
+        note="threadcreate: samples labelled created: while watched have the stack of the thread"
+        " that created another, those labelled created: before the function that a thread runs"
+        " which was there already",
+        watched=True,
     )
 
 
@@ -173,6 +194,10 @@ KINDS: Final[Mapping[str, Kind]] = MappingProxyType(
                 "goroutine",
                 "what all threads, suspended asyncio tasks and greenlets are doing at the end;"
                 " alone, now",
+            ),
+            _creations(
+                "threadcreate",
+                "which code creates threads; of those that are there already, what they run",
             ),
             _memory("heap", "what holds the memory that is in use now"),
             _memory("allocs", "the same as heap, showing first what was allocated", "alloc_space"),

@@ -14,6 +14,7 @@ from onlooker.observe.recorder import Counters
 from onlooker.profile.difference import difference
 from onlooker.profile.kinds import KINDS, Kind
 from onlooker.profile.model import Profile
+from onlooker.profile.threadcreate import created_meanwhile
 from onlooker.server.settings import Settings
 from onlooker.server.workers import Stopped
 from onlooker.target import Target
@@ -70,6 +71,8 @@ class Maker:
         # What only grows has grown by what a recording of that time shows, and in more detail.
         began_ns = time.monotonic_ns()
         profile = self._record(kind, seconds, target, stop)
+        if kind.watched:
+            profile = created_meanwhile(profile)
         took_ns = time.monotonic_ns() - began_ns
         return packed(replace(profile, time_ns=profile.time_ns + took_ns, duration_ns=took_ns))
 
@@ -85,10 +88,10 @@ class Maker:
             return taken.profile(kind.name, all_frames=settings.all_frames)
         if kind.heap:
             return target.heap_profile(kind.name, all_frames=settings.all_frames)
-        if watch:
+        if watch and not kind.watched:
             return watch.profile(kind.name, all_frames=settings.all_frames)
         named = target.lookup(kind.name)
-        assert named  # every kind that only grows is there, but empty without a watch
+        assert named  # what only grows is there, but empty without a watch
         return named.profile()
 
     def _record(self, kind: Kind, seconds: float, target: Target, stop: threading.Event) -> Profile:
