@@ -15,6 +15,7 @@ PARTS = (
     "onlooker_freeze.h",
     "onlooker_owners.h",
     "onlooker_heap.h",
+    "onlooker_pause.h",
     "onlooker_words.h",
     "onlooker_asyncio.h",
     "onlooker_watch.h",

@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <sched.h>
 #include <signal.h>
+#include <stdlib.h>
 #include <sys/ptrace.h>
 #include <sys/wait.h>
 #include <time.h>
@@ -116,4 +117,26 @@ void pause_settle(thread_stop *stop, uint64_t until_ns)
 void pause_finish(thread_stop *stop)
 {
     pause_settle(stop, monotonic_ns() + STOP_DEADLINE_NS);
+}
+
+thread_stop *pause_thread(int32_t pid, int32_t tid, int32_t own_child)
+{
+    thread_stop *stop = calloc(1, sizeof *stop);
+    if (!stop)
+        return NULL;
+    *stop = (thread_stop){.leader = pid, .own_child = own_child != 0};
+    int error = pause_begin(stop, tid);
+    if (!error)
+        return stop;
+    pause_finish(stop);
+    free(stop);
+    errno = error;
+    return NULL;
+}
+
+void pause_release(thread_stop *stop)
+{
+    pause_end(stop);
+    pause_finish(stop);
+    free(stop);
 }

@@ -6,14 +6,16 @@
 
 #include "recorder.h"
 
-typedef struct thread_stop {
+#include "onlooker_pause.h"
+
+struct thread_stop {
     int32_t leader; /* the target's pid */
     bool own_child; /* never reap the leader: somebody waits for it */
     int32_t tid;    /* stopped now, or asked to stop; 0: none */
     int32_t signal; /* that the stop held back */
     bool stopped;
     uint64_t stopped_ns; /* when */
-} thread_stop;
+};
 
 /* Stops TID, which should be running: a system call that it blocks in might return EINTR. Returns
  * 0, or an errno: ESRCH (the thread is gone), EPERM (not allowed, or another tracer has it),

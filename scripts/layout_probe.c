@@ -350,6 +350,7 @@ static void holdings(void)
     FIXED(bytearray_object, PyByteArrayObject, ob_bytes_object); /* the bytes are its */
 #endif
     FIXED(weakref_callback, PyWeakReference, wr_callback);
+    FIXED(float_value, PyFloatObject, ob_fval);
     FIXED(function_globals, PyFunctionObject, func_globals);
     FIXED(function_code, PyFunctionObject, func_code);
     FIXED(module_dict, PyModuleObject, md_dict);
@@ -393,6 +394,8 @@ static void holdings(void)
     FIXED(frameobject_localsplus, PyFrameObject, f_localsplus);
 #else
     FIXED(code_localsplusnames, PyCodeObject, co_localsplusnames);
+    FIXED(code_localspluskinds, PyCodeObject, co_localspluskinds);
+    FACT(localkind_cell, CO_FAST_CELL | CO_FAST_FREE);
     FIXED(frameobject_iframe, PyFrameObject, f_frame);
     FIXED(frameobject_data, PyFrameObject, _f_frame_data);
     FIXED(iframe_globals, _PyInterpreterFrame, f_globals);

@@ -228,24 +228,32 @@ class Target:
         pause: Pause = "auto",
         depth: int = DEFAULT_DEPTH,
         context_vars: Sequence[str] = (),
+        variables: bool = False,
     ) -> Snapshot:
         """Every thread's stack, every asyncio task's and every suspended greenlet's, now.
 
-        ``pause`` is about threads: no task is stopped. Raises UsageError, TargetGone, NotPermitted.
+        ``pause`` is about threads: no task is stopped. ``variables``: with those of threads' and
+        greenlets' functions. Raises UsageError, TargetGone, NotPermitted.
         """
-        return self._snapshot(pause, depth, context_vars)[0]
+        return self._snapshot(pause, depth, context_vars, variables)[0]
 
-    def _snapshot(self, pause: Pause, depth: int, names: Sequence[str]) -> _Seen:
+    def _snapshot(
+        self, pause: Pause, depth: int, names: Sequence[str], variables: bool = False
+    ) -> _Seen:
         _check_range("depth", depth, 1, MAX_DEPTH)
-        seen, counters = self._seen(pause, depth, names)
+        seen, counters = self._seen(pause, depth, names, variables)
         what = f"taken: goroutine, pause {pause}, depth {depth}"
         comments = *self._comments(what, counters), *seen.caveats
         return replace(seen, comments=comments), counters
 
-    def _seen(self, pause: Pause, depth: int, names: Sequence[str]) -> _Seen:
-        from onlooker.observe import snapshot  # not before the first sample, which would wait
+    def _seen(
+        self, pause: Pause, depth: int, names: Sequence[str], variables: bool = False
+    ) -> _Seen:
+        from onlooker.observe import snapshot as at  # not before the first sample, which would wait
 
-        return snapshot.take(self.runtime, pause=pause, depth=depth, context_vars=names)
+        return at.take(
+            self.runtime, pause=pause, depth=depth, context_vars=names, variables=variables
+        )
 
     def _with_snapshot(
         self, recording: Recording, pause: Pause, depth: int, names: Sequence[str]

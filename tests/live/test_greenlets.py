@@ -44,7 +44,13 @@ def test_every_suspended_greenlet_is_told(
         target.send("tell")
         by_greenlet = target.read_json()
         after = opened.snapshot()
+        with_variables = opened.snapshot(variables=True)
     assert snapshot.caveats == ()
+    for greenlet in with_variables.greenlets:
+        variables = [dict(of_frame) for of_frame in greenlet.variables or ()]
+        left = [int(of_frame["left"]) for of_frame in variables if "left" in of_frame]
+        assert left == list(range(len(left)))
+        assert {"x": "1"} in variables or left
     assert names(snapshot) == {address: stack for address, *_, stack in told}
     assert names(after) == dict(by_greenlet)
     kinds = {greenlet.greenlet_id: greenlet for greenlet in snapshot.greenlets}

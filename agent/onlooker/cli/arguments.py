@@ -30,6 +30,7 @@ _EXAMPLES: Final = {
   onlooker attach --name gunicorn --profile wall --rate 1000 --format folded -o - | less""",
     "dump": """\
   onlooker dump --pid 1234
+  onlooker dump --pid 1234 --locals                 # with the variables of functions
   onlooker dump --name 'manage.py runserver' --json""",
     "run": """\
   onlooker run -- python app.py --port 8000
@@ -80,6 +81,7 @@ class Arguments(argparse.Namespace):
     depth: int
     all_frames: bool
     context_vars: list[str]
+    locals: bool
     program: list[str]
     pids: list[int]
     listen: str
@@ -180,6 +182,7 @@ def _parser() -> _Parser:
         _target,
         _reading,
         _labels,
+        _dumping,
     )
     run = add("run", "start a program and profile it until it ends", _seconds(None), _recording)
     run.add_argument(
@@ -362,6 +365,16 @@ def _reading(parser: _Parser) -> None:
         "--all-frames",
         action="store_true",
         help="show also the frames that only start programs, threads and event loops",
+    )
+
+
+def _dumping(parser: _Parser) -> None:
+    parser.add_argument(
+        "--locals",
+        action="store_true",
+        help="show the variables of functions, as they were when the stack was read: values of"
+        " builtin types, of others the type; a thread that runs is stopped for it, for 50 ms at"
+        " most (not with --pause never: what moves is left out)",
     )
 
 

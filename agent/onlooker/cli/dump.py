@@ -16,6 +16,7 @@ from onlooker.profile.bootstrap import without_bootstrap
 from onlooker.profile.model import Labels, Location
 from onlooker.profile.printable import printable
 from onlooker.profile.rows import Thread
+from onlooker.profile.snapshot import FrameVariables
 from onlooker.target import GreenletStack, Snapshot, Target, TaskStack, ThreadStack
 
 # Of very many tasks most wait in the same few places.
@@ -27,13 +28,17 @@ def run(arguments: Arguments) -> int:
     with open_target(arguments) as target:
         limits.raise_open_files()
         snapshot = target.snapshot(
-            pause=arguments.pause, depth=arguments.depth, context_vars=arguments.context_vars
+            pause=arguments.pause,
+            depth=arguments.depth,
+            context_vars=arguments.context_vars,
+            variables=arguments.locals,
         )
         if not arguments.all_frames:
             snapshot = _cut(snapshot)
         for caveat in snapshot.caveats:
             terminal.say(f"note: {caveat}")
-        terminal.put(as_json(target, snapshot) if arguments.json else as_text(target, snapshot))
+        as_said = as_json if arguments.json else as_text
+        terminal.put(as_said(target, snapshot, arguments.locals))
     return 0
 
 
@@ -48,12 +53,15 @@ def _cut(snapshot: Snapshot) -> Snapshot:
     )
 
 
-def as_text(target: Target, snapshot: Snapshot) -> str:
-    """Return what people read, the most recent call of each thread and task first."""
-    return "".join(f"{line}\n" for line in _lines(target, snapshot))
+def as_text(target: Target, snapshot: Snapshot, variables: bool = False) -> str:
+    """Return what people read, the most recent call of each thread and task first.
+
+    ``variables``: say of which threads there are none.
+    """
+    return "".join(f"{line}\n" for line in _lines(target, snapshot, variables))
 
 
-def _lines(target: Target, snapshot: Snapshot) -> Iterator[str]:
+def _lines(target: Target, snapshot: Snapshot, variables: bool) -> Iterator[str]:
     identity = target.runtime.identity
     yield (
         f"process {identity.pid}: Python {target.version} ({printable(identity.executable)}):"
@@ -65,7 +73,9 @@ def _lines(target: Target, snapshot: Snapshot) -> Iterator[str]:
         yield ", ".join(_about_thread(thread, several))
         if not thread.read:
             yield "    (its stack could not be read: it kept moving)"
-        yield from _indented(thread.stack)
+        if variables and thread.read and thread.variables is None:
+            yield "    (its variables moved each time that they were read)"
+        yield from _stack(thread)
     for task in snapshot.tasks:
         yield ""
         yield ", ".join(_about_task(task))
@@ -73,7 +83,15 @@ def _lines(target: Target, snapshot: Snapshot) -> Iterator[str]:
     for greenlet in snapshot.greenlets:
         yield ""
         yield ", ".join(_about_greenlet(greenlet))
-        yield from _indented(greenlet.stack)
+        yield from _stack(greenlet)
+
+
+def _stack(found: ThreadStack | GreenletStack) -> Iterator[str]:
+    variables = found.variables or ()
+    for index, location in enumerate(found.stack):
+        yield f"    {_frame(location)}"
+        for name, value in variables[index] if index < len(variables) else ():
+            yield f"        {printable(name)} = {printable(value)}"
 
 
 def _about_thread(stack: ThreadStack, several: bool) -> Iterator[str]:
@@ -132,8 +150,10 @@ def _frame(location: Location) -> str:
     return f"{printable(function.name)} ({printable(function.filename)}:{location.line})"
 
 
-def as_json(target: Target, snapshot: Snapshot) -> str:
-    """Return the same as one JSON object."""
+def as_json(target: Target, snapshot: Snapshot, variables: bool = False) -> str:
+    """Return the same as one JSON object; with ``variables`` frames have ``locals``, null if they
+    moved each time that they were read.
+    """
     identity = target.runtime.identity
     dump = {
         "pid": identity.pid,
@@ -151,7 +171,7 @@ def as_json(target: Target, snapshot: Snapshot) -> str:
                 "holds_gil": stack.holds_gil,
                 "task": stack.task,
                 "labels": dict(stack.labels),
-                "stack": _frames(stack.stack),
+                "stack": _frames(stack.stack, stack.variables, variables),
             }
             for stack in snapshot.threads
         ],
@@ -175,7 +195,7 @@ def as_json(target: Target, snapshot: Snapshot) -> str:
                 "kind": stack.kind,
                 "interpreter": stack.thread.interpreter,
                 "thread_id": stack.thread.thread_id,
-                "stack": _frames(stack.stack),
+                "stack": _frames(stack.stack, stack.variables, variables),
             }
             for stack in snapshot.greenlets
         ],
@@ -184,8 +204,12 @@ def as_json(target: Target, snapshot: Snapshot) -> str:
     return json.dumps(dump) + "\n"
 
 
-def _frames(stack: tuple[Location, ...]) -> list[dict[str, Any]]:
-    return [
+def _frames(
+    stack: tuple[Location, ...],
+    variables: tuple[FrameVariables, ...] | None = None,
+    with_locals: bool = False,
+) -> list[dict[str, Any]]:
+    frames: list[dict[str, Any]] = [
         {
             "function": location.function.name,
             "file": location.function.filename,
@@ -193,3 +217,8 @@ def _frames(stack: tuple[Location, ...]) -> list[dict[str, Any]]:
         }
         for location in stack
     ]
+    if with_locals:
+        for index, frame in enumerate(frames):
+            known = variables is not None and index < len(variables)
+            frame["locals"] = dict(variables[index]) if variables and known else None
+    return frames

@@ -14,13 +14,14 @@ from onlooker.observe.recorder import CODE_OMITTED, Code
 from onlooker.permission import not_permitted
 from onlooker.profile.model import Location
 from onlooker.profile.rows import Thread
-from onlooker.profile.snapshot import GreenletStack
+from onlooker.profile.snapshot import FrameVariables, GreenletStack
 from onlooker.runtime.blocks import Traced
 from onlooker.runtime.frames import Frames
 from onlooker.runtime.greenlets import Greenlet, GreenletReader, NoGreenlet, greenlet_types
 from onlooker.runtime.locate import Runtime
 from onlooker.runtime.maps import read_maps
 from onlooker.runtime.states import read_word
+from onlooker.runtime.variables import Variables
 
 # The recorder's numbers of code objects have 32 bits, and those of tasks come behind them.
 _CODES: Final = 1 << 33
@@ -32,7 +33,7 @@ _ATTEMPTS: Final = 25  # at a greenlet that moves
 
 
 def suspended_greenlets(
-    runtime: Runtime, naming: Naming, idents: Mapping[int, Thread], depth: int
+    runtime: Runtime, naming: Naming, idents: Mapping[int, Thread], depth: int, variables: bool
 ) -> tuple[tuple[GreenletStack, ...], tuple[str, ...]]:
     """Return the stacks of all suspended greenlets, and caveats.
 
@@ -44,7 +45,7 @@ def suspended_greenlets(
         return (), (f"greenlet {version} is older than 2.0: greenlets are left out",)
     if not types.names:
         return (), ()
-    look = _Look(runtime)
+    look = _Look(runtime, depth if variables else 0)
     found = [(greenlet, types.names[kind]) for kind, greenlet in look.all(types.names)]
     naming.adopt((_CODES + address, code) for address, code in look.codes.items())
     threads = _Threads(runtime, idents)
@@ -57,7 +58,13 @@ def suspended_greenlets(
         return tuple(kept)
 
     stacks = [
-        GreenletStack(greenlet.address, kind, threads.of(greenlet.stack_at), stack(greenlet))
+        GreenletStack(
+            greenlet.address,
+            kind,
+            threads.of(greenlet.stack_at),
+            stack(greenlet),
+            look.variables.get(greenlet.address),
+        )
         for greenlet, kind in found
     ]
     moved = f"{look.unsettled} greenlets moved each time that they were read: left out"
@@ -65,25 +72,36 @@ def suspended_greenlets(
 
 
 class _Look:
-    """One look at the greenlets of a process. ``codes`` are what their frames run, by address."""
+    """One look at the greenlets of a process, and the variables of so many frames of each.
 
-    def __init__(self, runtime: Runtime) -> None:
+    ``codes`` are what their frames run, by address.
+    """
+
+    def __init__(self, runtime: Runtime, frames_with_variables: int) -> None:
+        self._with_variables = frames_with_variables
         self._runtime = runtime
         self._frames = Frames(runtime.memory, runtime.layout, runtime.code_type_address)
         self._frames_left = _FRAMES_LIMIT
         self.codes: dict[int, Code] = {}
+        self.variables: dict[int, tuple[FrameVariables, ...]] = {}
         self.unsettled = 0
 
     def all(self, kinds: Mapping[int, str]) -> Iterator[tuple[int, Greenlet]]:
         """Yield the suspended greenlets of these types, each with its type."""
         traced = Traced(self._runtime.memory)
         reader = GreenletReader(self._runtime, traced)
+        variables = Variables(traced, self._runtime.layout)
         for address, kind in self._candidates(list(kinds)):
             for attempt in range(_ATTEMPTS):
                 traced.forget()
                 try:
                     greenlet = reader.read(address)
                     self._learn(greenlet)
+                    if self._with_variables:
+                        self.variables[address] = tuple(
+                            tuple(variables.of(frame).items())
+                            for frame in greenlet.frames[: self._with_variables]
+                        )
                 except NoGreenlet:
                     if attempt or traced.holds():
                         break

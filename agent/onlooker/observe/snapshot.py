@@ -15,6 +15,7 @@ from onlooker.observe.greenlets import suspended_greenlets
 from onlooker.observe.naming import Naming
 from onlooker.observe.recorder import Counters, Outcome, Pause, Recorder
 from onlooker.observe.tasks import Tasks, read_tasks
+from onlooker.observe.variables import with_variables
 from onlooker.profile.model import Function, Location, Mapping
 from onlooker.profile.rows import Thread
 from onlooker.profile.snapshot import Snapshot, TaskStack, ThreadStack
@@ -28,21 +29,28 @@ _SORTED_BY: Final = 64  # characters of a name
 
 
 def take(
-    runtime: Runtime, *, pause: Pause, depth: int, context_vars: Sequence[str] = ()
+    runtime: Runtime,
+    *,
+    pause: Pause,
+    depth: int,
+    context_vars: Sequence[str] = (),
+    variables: bool = False,
 ) -> tuple[Snapshot, Counters]:
     """Look at everything once. The snapshot's comments are left to the caller.
 
     Raises TargetGone, NotPermitted, and UsageError for too many ``context_vars``.
     """
     with ContextLabels(runtime, context_vars) as contexts:
-        return _take(runtime, pause, depth, contexts)
+        return _take(runtime, pause, depth, contexts, variables)
 
 
 def _take(
-    runtime: Runtime, pause: Pause, depth: int, contexts: ContextLabels
+    runtime: Runtime, pause: Pause, depth: int, contexts: ContextLabels, variables: bool
 ) -> tuple[Snapshot, Counters]:
     naming = Naming(runtime)
     threads, idents, counters = _threads(runtime, naming, pause, depth, contexts)
+    if variables:
+        threads = with_variables(runtime, naming, threads, idents, pause, depth)
     time_ns = time.time_ns()
     found = read_tasks(runtime)
     naming.adopt((_of_task(number), code) for number, code in found.codes.items())
@@ -52,7 +60,7 @@ def _take(
     threads, tasks = _joined(found, naming, threads, tasks)
     order = {thread.thread.thread_id: place for place, thread in enumerate(threads)}
     tasks.sort(key=lambda task: (order.get(task.thread.thread_id, len(order)), _natural(task.name)))
-    greenlets, greenlet_caveats = suspended_greenlets(runtime, naming, idents, depth)
+    greenlets, greenlet_caveats = suspended_greenlets(runtime, naming, idents, depth, variables)
     left_out = f"{found.unsettled} asyncio tasks moved each time that they were read: left out"
     snapshot = Snapshot(
         threads=tuple(threads),

@@ -8,6 +8,9 @@ from typing import Literal
 from onlooker.profile.model import Labels, Location, Mapping
 from onlooker.profile.rows import Thread
 
+FrameVariables = tuple[tuple[str, str], ...]
+"""The variables of one frame: names, and values as repr shows them."""
+
 TaskState = Literal["running", "waiting", "runnable", "created"]
 
 
@@ -17,7 +20,8 @@ class ThreadStack:
 
     One that could not be read without doubt (``read`` is false) has neither. ``task`` is the name
     of the asyncio task that it runs; empty if it runs none. ``labels`` are the context variables
-    that were asked for.
+    that were asked for. ``variables`` are those of the stack's frames, in the same order, true at
+    the same moment; None if they were not asked for, or moved each time that they were read.
     """
 
     thread: Thread
@@ -27,6 +31,7 @@ class ThreadStack:
     read: bool = True
     task: str = ""
     labels: Labels = ()
+    variables: tuple[FrameVariables, ...] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,12 +61,16 @@ class TaskStack:
 
 @dataclass(frozen=True, slots=True)
 class GreenletStack:
-    """What one suspended greenlet is doing. ``kind`` is the name of its type."""
+    """What one suspended greenlet is doing. ``kind`` is the name of its type.
+
+    ``variables`` are as those of threads.
+    """
 
     greenlet_id: int
     kind: str
     thread: Thread
     stack: tuple[Location, ...]
+    variables: tuple[FrameVariables, ...] | None = None
 
 
 @dataclass(frozen=True, slots=True)

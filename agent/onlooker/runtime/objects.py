@@ -95,6 +95,13 @@ class Objects:
 
     def string(self, address: int, limit: int = STRING_LIMIT) -> str:
         """The text of a str of at most `limit` characters; lone surrogates stay what they are."""
+        text, length = self.string_start(address, limit)
+        if length > limit:
+            raise MemoryFault(f"the str at {address:#x} has {length} characters")
+        return text
+
+    def string_start(self, address: int, limit: int) -> tuple[str, int]:
+        """The first characters of a str, at most `limit`, and how many it has."""
         offsets = self._offsets
         window = self._object(address, _UNICODE, "str", offsets["unicode_ascii_data"])
         length = _word_in(window, offsets["unicode_length"])
@@ -109,23 +116,26 @@ class Objects:
             start = self.pointer(address + offsets["unicode_wstr"])
             length = self.pointer(address + offsets["unicode_wstr_length"])
             char_bytes = _WCHAR_BYTES
-        if length > limit:
-            raise MemoryFault(f"the str at {address:#x} has {length} characters")
-        size, place = length * char_bytes, start - address
+        size, place = min(length, limit) * char_bytes, start - address
         if 0 <= place <= len(window) - size:
-            return _decode(window[place : place + size], char_bytes, address)
-        return _decode(self._memory.read(start, size), char_bytes, address)
+            return _decode(window[place : place + size], char_bytes, address), length
+        return _decode(self._memory.read(start, size), char_bytes, address), length
 
     def bytes_(self, address: int, limit: int = BYTES_LIMIT) -> bytes:
         """The content of a bytes object of at most `limit` bytes."""
-        head = self._object(address, _BYTES, "bytes")
-        size = _word_in(head, self._offsets["bytes_size"])
+        data, size = self.bytes_start(address, limit)
         if size > limit:
             raise MemoryFault(f"the bytes object at {address:#x} has {size} bytes")
-        return self._memory.read(address + self._offsets["bytes_data"], size)
+        return data
 
-    def integer(self, address: int) -> int:
-        """The value of an int that fits in 64 bits and more, but not in many more."""
+    def bytes_start(self, address: int, limit: int) -> tuple[bytes, int]:
+        """The first bytes of a bytes object, at most `limit`, and how many it has."""
+        head = self._object(address, _BYTES, "bytes")
+        size = _word_in(head, self._offsets["bytes_size"])
+        return self._memory.read(address + self._offsets["bytes_data"], min(size, limit)), size
+
+    def integer(self, address: int, digits_limit: int = _LONG_DIGITS_LIMIT) -> int:
+        """The value of an int of so few digits; by default 64 bits fit in, and some more."""
         offsets = self._offsets
         head = self._object(address, _LONG, "int")
         tag = _word_in(head, offsets["long_tag"])
@@ -134,7 +144,7 @@ class Objects:
         else:
             negative = tag >= 1 << 63
             digits = (1 << 64) - tag if negative else tag
-        if digits > _LONG_DIGITS_LIMIT:
+        if digits > digits_limit:
             raise MemoryFault(f"the int at {address:#x} has {digits} digits")
         raw = self._memory.read(address + offsets["long_digit"], 4 * digits)
         value = 0
@@ -164,6 +174,10 @@ class Objects:
 
     def sequence(self, address: int) -> list[int]:
         """The addresses of the items of a list or tuple; 0 for an item that isn't set yet."""
+        return self.sequence_start(address, ITEMS_LIMIT + 1)[0]
+
+    def sequence_start(self, address: int, limit: int) -> tuple[list[int], int]:
+        """The addresses of the first items, at most `limit`, and how many there are."""
         offsets = self._offsets
         head = self._object(address, _LIST | _TUPLE, "list or tuple")
         if self._type(_word_in(head, offsets["object_type"])).flags & _LIST:
@@ -172,7 +186,7 @@ class Objects:
         else:
             count = _word_in(head, offsets["tuple_size"])
             items = address + offsets["tuple_item"]
-        return list(self._words(items, count))
+        return list(self._words(items, min(count, limit))), count
 
     def set_items(self, address: int) -> list[int]:
         """The addresses of a set's items, and of what marks deleted ones."""

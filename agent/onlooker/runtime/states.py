@@ -28,16 +28,20 @@ def interpreters(memory: Memory, runtime_address: int, layout: Layout) -> Iterat
         interpreter = read_word(memory, interpreter + offsets["interpreter_next"])
 
 
+def current_frame(memory: Memory, thread: int, layout: Layout) -> int:
+    """Return the address of a thread's innermost frame, 0 if it has none. Raises MemoryFault."""
+    offsets = layout.offsets
+    if offsets["thread_cframe"] == NONE:
+        return read_word(memory, thread + offsets["thread_current_frame"])
+    cframe = read_word(memory, thread + offsets["thread_cframe"])
+    return read_word(memory, cframe + offsets["cframe_current_frame"]) if cframe else 0
+
+
 def frames(memory: Memory, thread: int, layout: Layout, limit: int) -> Iterator[int]:
     """Yield the addresses of a thread's innermost frames. Raises MemoryFault."""
-    offsets = layout.offsets
-    if offsets["thread_cframe"] != NONE:
-        cframe = read_word(memory, thread + offsets["thread_cframe"])
-        frame = read_word(memory, cframe + offsets["cframe_current_frame"]) if cframe else 0
-    else:
-        frame = read_word(memory, thread + offsets["thread_current_frame"])
+    frame = current_frame(memory, thread, layout)
     for _ in range(limit):
         if not frame:
             return
         yield frame
-        frame = read_word(memory, frame + offsets["frame_previous"])
+        frame = read_word(memory, frame + layout.offsets["frame_previous"])

@@ -1,0 +1,58 @@
+"""Variables in `onlooker dump` against what the program says of them."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from onlooker.target import Target
+
+from tests.commands import onlooker
+from tests.conftest import StartTarget
+from tests.interpreters import Interpreter
+
+VARIABLES = Path("variables.py")
+FUNCTIONS = ("simple", "containers", "beyond", "inner")
+
+
+def variables_of(dump: Any, thread: str) -> dict[str, dict[str, str]]:
+    (found,) = [one for one in dump["threads"] if one["name"] == thread]
+    return {frame["function"].rpartition(".")[2]: frame["locals"] for frame in found["stack"]}
+
+
+def test_values_are_what_the_target_says(
+    interpreter: Interpreter, start_target: StartTarget
+) -> None:
+    target = start_target(interpreter, VARIABLES)
+    told = dict(zip(FUNCTIONS, target.read_json(), strict=True))
+    dump = onlooker("dump", "--pid", target.pid, "--json", "--locals").ok().json
+    found = variables_of(dump, "asleep")
+    for function in FUNCTIONS:
+        assert found[function] == told[function]
+    assert found["closed"]["cell"] == "'in a cell!'"
+    # Nothing that a terminal would obey.
+    text = onlooker("dump", "--pid", target.pid, "--locals").ok().text
+    assert "        control = '\\x1b[31m\\n\\x00'\n" in text
+    assert "        lone = '\\ud800x'\n" in text
+    without = onlooker("dump", "--pid", target.pid, "--json").ok().json
+    assert "locals" not in without["threads"][0]["stack"][0]
+
+
+@pytest.mark.parametrize("pause", ["auto", "never"])
+def test_thread_that_runs(interpreter: Interpreter, start_target: StartTarget, pause: Any) -> None:
+    target = start_target(interpreter, VARIABLES)
+    target.read_line()
+    target.send("run")
+    target.read_line()
+    with Target(target.pid) as opened:
+        (stack,) = [
+            thread
+            for thread in opened.snapshot(variables=True, pause=pause).threads
+            if thread.thread.name == "runs"
+        ]
+    if pause == "never" and stack.variables is None:
+        return
+    assert stack.variables is not None
+    assert stack.stack[0].function.system_name == "running"
+    variables = dict(stack.variables[0])
+    assert variables["marker"] == "'runs'"
+    assert int(variables["number"]) >= 0
