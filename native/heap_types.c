@@ -47,6 +47,7 @@ static const struct {
     {"array.array", SHAPE_ARRAY},
     {"itertools._tee_dataobject", SHAPE_TEE},
     {"frozendict", SHAPE_DICT},
+    {"collections.OrderedDict", SHAPE_ODICT},
     {"numpy.ndarray", SHAPE_NDARRAY},
 };
 
@@ -152,17 +153,15 @@ static void find_shape(types *types, type *new, uint64_t name_at, uint32_t depth
         new->fields = (uint32_t)new->basicsize;
         return;
     }
-    for (uint32_t i = 0; i < sizeof FLAGGED / sizeof *FLAGGED; i++)
-        if (new->flags & FLAGGED[i].flag)
-            new->shape = FLAGGED[i].shape;
-    bool has_base =
-        new->base && depth < BASES_LIMIT && read_type(types, new->base, &base, depth + 1);
-    if (has_base && (new->shape == SHAPE_FIELDS || base.shape == new->shape)) {
+    if (new->base && depth < BASES_LIMIT && read_type(types, new->base, &base, depth + 1)) {
         new->shape = base.shape;
         new->fields = base.fields;
-    } else if (new->shape != SHAPE_FIELDS) {
-        new->fields = (uint32_t)new->basicsize; /* list itself, whose base is object */
     }
+    for (uint32_t i = 0; new->shape == SHAPE_FIELDS && i < sizeof FLAGGED / sizeof *FLAGGED; i++)
+        if (new->flags & FLAGGED[i].flag) {
+            new->shape = FLAGGED[i].shape;
+            new->fields = (uint32_t)new->basicsize; /* list itself, whose base is object */
+        }
     if (new->fields > new->basicsize)
         new->fields = (uint32_t)new->basicsize;
 }

@@ -20,6 +20,7 @@ enum shape {
     SHAPE_LIST,
     SHAPE_TUPLE,
     SHAPE_DICT,
+    SHAPE_ODICT,
     SHAPE_SET,
     SHAPE_TYPE,
     SHAPE_MODULE,

@@ -29,7 +29,7 @@ typedef struct heap_layout {
     int32_t type_name, type_basicsize, type_itemsize, type_flags, type_dictoffset;
     int32_t type_weaklistoffset, type_base, type_bases, type_dict, type_mro, type_cache;
     int32_t type_subclasses, type_members, type_ht_name, type_ht_slots, type_ht_qualname;
-    int32_t type_ht_module, type_cached_keys, type_inline_values_flag;
+    int32_t type_ht_module, type_cached_keys, type_inline_values_flag, type_doc, type_ht_tpname;
     int32_t instance_managed_dict, instance_managed_values;
     int32_t gc_head_size, preheader_flags, pool_size;
     int32_t dict_keys, dict_values, dictkeys_nentries, dictkeys_indices, dictkeys_size;
@@ -37,6 +37,7 @@ typedef struct heap_layout {
     int32_t dictentry_size, dictentry_key, dictentry_value;
     int32_t dictunicodeentry_size, dictunicodeentry_key, dictunicodeentry_value;
     int32_t dictvalues_values, dictvalues_valid, dictvalues_capacity;
+    int32_t odict_first, odict_fast_nodes, odict_fast_nodes_size, odictnode_next, odictnode_size;
     int32_t list_size, list_item, list_allocated, tuple_size, tuple_item;
     int32_t set_mask, set_table, set_smalltable, setentry_size, setentry_key;
     int32_t long_tag, long_tag_shift, long_digit;
@@ -51,7 +52,9 @@ typedef struct heap_layout {
     int32_t frameobject_gen, frameobject_localsplus, frameobject_iframe, frameobject_data;
     int32_t frame_valuestack, frame_stackpointer, frame_stackdepth, frame_localsplus;
     int32_t frame_executable, frame_executable_tag, iframe_globals, iframe_builtins;
-    int32_t code_localsplusnames, code_varnames, code_cellvars, code_freevars;
+    int32_t code_localsplusnames, code_varnames, code_cellvars, code_freevars, code_code;
+    int32_t code_extra, code_cached, cocached_size, code_cell2arg, code_zombieframe;
+    int32_t code_opcache_map, code_opcache, code_opcache_size, opcache_size;
     int32_t generator_iframe, generator_frame_state, generator_cleared;
 } heap_layout;
 

@@ -45,6 +45,31 @@ bool refer_fields(heap *heap, uint64_t address, uint64_t from, uint64_t to, cons
     return true;
 }
 
+/* Holds the block of which a field of the object has the address, if there is one. Words of a
+ * program that look like an object, and are none, have no such. */
+static void hold_field(heap *heap, uint64_t address, int32_t field, uint64_t bytes)
+{
+    uint64_t block;
+    if (field != ONLOOKER_NONE && word_at(heap, address, field, &block) &&
+        space_has(&heap->space, block, bytes))
+        heap_hold(heap, block, bytes);
+}
+
+/* The same for a C string. */
+static void hold_text(heap *heap, uint64_t address, int32_t field)
+{
+    uint64_t text, word, bytes = 0;
+    if (field == ONLOOKER_NONE || !word_at(heap, address, field, &text))
+        return;
+    do {
+        if (bytes > FIELDS_LIMIT || !claim(heap, text + bytes, 8) ||
+            !space_word(&heap->space, text + bytes, &word))
+            return;
+        bytes += 8;
+    } while (!((word - 0x0101010101010101u) & ~word & 0x8080808080808080u)); /* no byte is 0 */
+    hold_field(heap, address, field, bytes - 7);
+}
+
 static bool visit_type(heap *heap, uint64_t address)
 {
     const heap_layout *layout = &heap->layout;
@@ -65,6 +90,8 @@ static bool visit_type(heap *heap, uint64_t address)
     for (size_t i = 0; i < sizeof heap_types / sizeof *heap_types; i++)
         if (heap_types[i] != ONLOOKER_NONE && word_at(heap, address, heap_types[i], &word) && word)
             heap_refer(heap, word, ONLOOKER_HELD_TYPE);
+    hold_text(heap, address, layout->type_doc);
+    hold_text(heap, address, layout->type_ht_tpname);
     return !word_at(heap, address, layout->type_cached_keys, &word) || !word ||
            visit_shared_keys(heap, word);
 }
@@ -97,12 +124,47 @@ static bool visit_function(heap *heap, uint64_t address, const type *type)
            refer_array(heap, address + globals, 1, ONLOOKER_HELD_GLOBALS, 0);
 }
 
+/* Blocks that a code object has beside its own: what tools keep with it, what is made when somebody
+ * asks for it, and until 3.10 which arguments are cells, the frame of its last call and the caches
+ * of its instructions. */
+static void visit_blocks_of_code(heap *heap, uint64_t address)
+{
+    const heap_layout *layout = &heap->layout;
+    uint64_t other, count;
+    uint8_t caches;
+    if (word_at(heap, address, layout->code_extra, &other) &&
+        space_word(&heap->space, other, &count) && count < FIELDS_LIMIT)
+        hold_field(heap, address, layout->code_extra, 8 + count * 8);
+    if (layout->code_cached != ONLOOKER_NONE) {
+        uint64_t cached = (uint32_t)layout->cocached_size;
+        hold_field(heap, address, layout->code_cached, cached);
+        if (word_at(heap, address, layout->code_cached, &other) && other)
+            refer_array(heap, other, cached / 8, ONLOOKER_HELD_FIELD, 0);
+    }
+    if (layout->code_zombieframe == ONLOOKER_NONE)
+        return;
+    if (word_at(heap, address, layout->code_cellvars, &other) &&
+        word_at(heap, other, layout->tuple_size, &count) && count < FIELDS_LIMIT)
+        hold_field(heap, address, layout->code_cell2arg, count * 8);
+    if (word_at(heap, address, layout->code_zombieframe, &other) && other &&
+        word_at(heap, other, layout->tuple_size, &count) && count < FIELDS_LIMIT)
+        heap_hold(heap, other - (uint32_t)layout->gc_head_size,
+                  (uint32_t)(layout->gc_head_size + layout->frameobject_localsplus) + count * 8);
+    if (word_at(heap, address, layout->code_code, &other) &&
+        word_at(heap, other, layout->bytes_size, &count) && count < ITEMS_LIMIT)
+        hold_field(heap, address, layout->code_opcache_map, count / 2); /* a byte each */
+    if (space_copy(&heap->space, address + (uint32_t)layout->code_opcache_size, &caches, 1))
+        hold_field(heap, address, layout->code_opcache,
+                   caches * (uint64_t)(uint32_t)layout->opcache_size);
+}
+
 /* Objects are as far as the list of weak references and two words behind it: the code of 3.11 as
  * bytes, pointers elsewhere. What follows may never have been written to (_co_unique_id of 3.14).
  */
 static bool visit_code(heap *heap, uint64_t address, const type *type)
 {
     uint64_t end = (uint64_t)type->weaklistoffset + 24;
+    visit_blocks_of_code(heap, address);
     return refer_fields(heap, address, 16, end < type->basicsize ? end : type->basicsize,
                         &type->weaklistoffset, 1);
 }
@@ -211,6 +273,9 @@ bool referents_visit(heap *heap, uint64_t address, const type *type)
         break;
     case SHAPE_DICT:
         good = visit_dict(heap, address);
+        break;
+    case SHAPE_ODICT:
+        good = visit_odict(heap, address);
         break;
     case SHAPE_SET:
         good = visit_set(heap, address);

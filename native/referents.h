@@ -50,6 +50,7 @@ bool visit_unicode(heap *heap, uint64_t address, uint64_t *own);
 
 /* referents_dicts.c */
 bool visit_dict(heap *heap, uint64_t address);
+bool visit_odict(heap *heap, uint64_t address);
 
 /* The keys that a type's instances share, which it holds. */
 bool visit_shared_keys(heap *heap, uint64_t keys);

@@ -161,3 +161,23 @@ bool visit_dict(heap *heap, uint64_t address)
     }
     return true;
 }
+
+/* Beside the dict, which has all that it refers to, there is a list of nodes, one for each key in
+ * order, and a table of where they are. */
+bool visit_odict(heap *heap, uint64_t address)
+{
+    const heap_layout *layout = &heap->layout;
+    uint64_t node, table, size, node_size = (uint32_t)layout->odictnode_size;
+    if (!visit_dict(heap, address) || !word_at(heap, address, layout->odict_first, &node) ||
+        !word_at(heap, address, layout->odict_fast_nodes, &table) ||
+        !word_at(heap, address, layout->odict_fast_nodes_size, &size) || size > ITEMS_LIMIT)
+        return false;
+    if (table)
+        heap_hold(heap, table, size * 8);
+    while (node) {
+        heap_hold(heap, node, node_size);
+        if (!claim(heap, node, node_size) || !word_at(heap, node, layout->odictnode_next, &node))
+            return false;
+    }
+    return true;
+}

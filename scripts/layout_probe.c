@@ -22,8 +22,8 @@
 #include "internal/pycore_interp.h"
 #include "internal/pycore_runtime.h"
 #endif
-#if PY_VERSION_HEX >= 0x030b0000
 #include "internal/pycore_code.h"
+#if PY_VERSION_HEX >= 0x030b0000
 #include "internal/pycore_dict.h"
 #include "internal/pycore_frame.h"
 #include "internal/pycore_moduleobject.h"
@@ -105,6 +105,7 @@ typedef struct { /* Modules/arraymodule.c */
 #endif
 
 #include "layout_locks.h"
+#include "layout_blocks.h"
 #include "layout_tasks.h"
 /* after the tasks, of which it has a field */
 #include "layout_contexts.h"
@@ -472,6 +473,7 @@ int main(void)
     tasks();
     contexts();
     holdings();
+    blocks();
     collector_and_allocator();
     traces();
     locks();

@@ -17,7 +17,7 @@ SIZES = tuple(str(size) for size in range(48, 513, 16))
 KINDS = (
     *("object", "float", "plain", "slotted", "child", "list", "tuple", "dict", "general-dict"),
     *("set", "larger-set", "closure", "generator", "bytearray", "array", "int", "method"),
-    "complex",
+    *("complex", "odict", "code"),
 )
 
 #: M_MMAP_THRESHOLD: what is larger has a mapping of its own.

@@ -11,6 +11,7 @@ import ctypes
 import json
 import os
 import sys
+import types
 
 # More than fits a block of pymalloc's, so that reading takes none.
 LINE_BYTES = 1000
@@ -54,6 +55,21 @@ def outer(argument):
     return lambda: argument
 
 
+def called(argument):
+    return (lambda: argument) and len(str(argument))
+
+
+def code():
+    """A code object with all that it has when it was called often, asked for and kept things for."""
+    made = called.__code__.replace(co_firstlineno=7)
+    call = types.FunctionType(made, globals())
+    for _ in range(CALLS):
+        call(1)
+    made.co_code, made.co_varnames, made.co_cellvars, made.co_freevars
+    assert set_extra(ctypes.py_object(made), EXTRA, None) == 0
+    return made
+
+
 MAKERS = {
     "object": object,
     "float": lambda: float("1.5"),
@@ -73,6 +89,8 @@ MAKERS = {
     "int": lambda: int("1" * 60),
     "method": lambda: SOME.method,
     "complex": lambda: complex("1j"),
+    "odict": lambda: collections.OrderedDict(a=1, b=2, c=3),
+    "code": code,
 }
 
 
@@ -82,6 +100,15 @@ class Some:
 
 
 SOME = Some()
+
+# Calls after which 3.8 to 3.10 give code caches (OPCACHE_MIN_RUNS of Python/ceval.c).
+CALLS = 1100 if sys.version_info < (3, 11) else 1
+NAMES = ["_PyEval_RequestCodeExtraIndex", "_PyCode_SetExtra"]
+if sys.version_info >= (3, 12):
+    NAMES = ["PyUnstable_Eval_RequestCodeExtraIndex", "PyUnstable_Code_SetExtra"]
+request_extra, set_extra = (getattr(ctypes.pythonapi, name) for name in NAMES)
+set_extra.argtypes = [ctypes.py_object, ctypes.c_ssize_t, ctypes.c_void_p]
+EXTRA = request_extra(None)
 LIBC = ctypes.CDLL(None)
 LIBC.malloc_usable_size.argtypes = [ctypes.c_void_p]
 LIBC.malloc_usable_size.restype = ctypes.c_size_t
@@ -103,12 +130,15 @@ def head_bytes(thing):
 
 
 def own_bytes(thing):
-    """Of an object's own small block: pymalloc rounds up to 16."""
-    return -(-(head_bytes(thing) + type(thing).__basicsize__) // 16) * 16
+    """Of an object's own block: pymalloc rounds up to 16."""
+    size = head_bytes(thing) + type(thing).__basicsize__
+    if size > 512:
+        return LIBC.malloc_usable_size(id(thing) - head_bytes(thing))
+    return -(-size // 16) * 16
 
 
 # Where the pointer to the larger block is: the same in all versions.
-POINTERS = {list: 24, dict: 32, set: 40, array.array: 24}
+POINTERS = {list: 24, dict: 32, set: 40, array.array: 24, type: 176}
 
 
 def large():
@@ -120,6 +150,7 @@ def large():
         *({key: None for key in range(count)} for count in (80, 10**5)),
         *({str(key) for key in range(count)} for count in (80, 10**5)),
         array.array("d", [0.5] * 10**4),
+        *(type("Documented", (), {"__doc__": "x" * size, "__slots__": ()}) for size in (10**3, 60_000)),
     ]  # fmt: skip
     told = {}
     for thing in things:
