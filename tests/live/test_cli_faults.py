@@ -242,16 +242,20 @@ def test_folder_that_vanishes(busy: Target, tmp_path: Path) -> None:
     shutil.rmtree(file.parent)
 
 
-def test_full_device(busy: Target, tmp_path: Path) -> None:
-    with Command(
-        *("attach", "--pid", busy.pid, "--seconds", 0.5, "--profile", "wall", "-o", "/dev/full"),
-        cwd=tmp_path,
-    ) as command:
-        done = command.finish()
+@pytest.mark.parametrize(
+    ("command", "name"),
+    [
+        ("attach --seconds 0.5 --profile wall", "__main__.spin_left"),
+        ("heap", "module __main__"),
+    ],
+)
+def test_full_device(busy: Target, tmp_path: Path, command: str, name: str) -> None:
+    done = onlooker(*command.split(), "--pid", busy.pid, "-o", "/dev/full", cwd=tmp_path)
     assert done.exit_code == 7
     assert "No space left on device" in done.stderr
+    assert "wrote" not in done.stderr
     file = rescued(done.stderr)
-    assert "__main__.spin_left" in go_pprof("-top", file, cwd=tmp_path)
+    assert name in go_pprof("-top", "-nodefraction=0", file, cwd=tmp_path)
     shutil.rmtree(file.parent)
 
 

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
 from pathlib import Path
-from typing import IO
 
 from onlooker import outputs, snapshots
-from onlooker.cli import heap_summary, holders, limits, terminal
+from onlooker.cli import ending, heap_summary, holders, limits, terminal
 from onlooker.cli.arguments import Arguments
 from onlooker.cli.choice import matching, open_target
 from onlooker.cli.line import Line
@@ -47,49 +45,26 @@ def _write_one(arguments: Arguments) -> int:
             format_module.SUFFIX,
         )
         files.check(path)
-        picture = _picture(arguments, target)
-        profile = target.picture_profile(
-            picture, arguments.heap_kind, all_frames=arguments.all_frames
+        picture, profile = _picture(arguments, target)
+        ending.finish(
+            arguments,
+            {path: profile},
+            lambda: heap_summary.lines(target, picture, profile, arguments.top),
+            lambda written: heap_summary.as_json(target, picture, written[0] if written else None),
         )
-        try:
-            files.save(path, _writer(format_module.write, profile))
-        finally:
-            _tell(arguments, target, picture, profile, path)
     return 0
 
 
-def _picture(arguments: Arguments, target: Target) -> MemoryPicture:
+def _picture(arguments: Arguments, target: Target) -> tuple[MemoryPicture, Profile]:
     with Line(shown=not arguments.quiet) as line:
-        return target.picture(
+        picture = target.picture(
             source=arguments.source,
             by=arguments.heap_by,
             freeze=arguments.freeze,
             progress=line.show_objects,
         )
-
-
-def _writer(
-    write: Callable[[Profile, IO[bytes]], None], profile: Profile
-) -> Callable[[IO[bytes]], None]:
-    return lambda file: write(profile, file)
-
-
-def _tell(
-    arguments: Arguments, target: Target, picture: MemoryPicture, profile: Profile, path: str
-) -> None:
-    if arguments.json:
-        text = heap_summary.as_json(target, picture, path)
-        if path == files.STDOUT:
-            terminal.say(text)
-        else:
-            terminal.put(text + "\n")
-    elif not arguments.quiet:
-        for line in heap_summary.lines(target, picture, profile, arguments.top):
-            terminal.say(line)
-        if path != files.STDOUT:
-            terminal.say(heap_summary.how_to_open(path, arguments.format))
-    elif arguments.output is None:
-        terminal.put(f"{path}\n")
+    profile = target.picture_profile(picture, arguments.heap_kind, all_frames=arguments.all_frames)
+    return picture, profile
 
 
 class _Snapshots:
@@ -136,11 +111,8 @@ class _Snapshots:
             name = snapshots.snapshot_name(
                 identity.program, pid, identity.start_time_ns, self._now_ns, arguments.heap_kind
             )
-            picture = _picture(arguments, target)
-            profile = target.picture_profile(
-                picture, arguments.heap_kind, all_frames=arguments.all_frames
-            )
-            snapshots.save(self._directory, name, _writer(outputs.load("pprof").write, profile))
+            picture, profile = _picture(arguments, target)
+            snapshots.save(self._directory, name, ending.writer("pprof", profile))
             path = str(self._directory / name)
             if arguments.json:
                 terminal.put(heap_summary.as_json(target, picture, path) + "\n")

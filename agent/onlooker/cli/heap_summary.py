@@ -7,7 +7,6 @@ import time
 from collections.abc import Iterator
 from typing import Any, Final
 
-from onlooker.cli.summary import how_to_open as how_to_open
 from onlooker.cli.terminal import BOLD, YELLOW, styled
 from onlooker.heap import MemoryPicture
 from onlooker.observe.heap import HeapType
@@ -59,8 +58,8 @@ def _types(picture: MemoryPicture, rows: int) -> Iterator[str]:
             yield f"{objects:>10} {size(total, 'bytes'):>10} {mean:>9}  {printable(kind.qualified)}"
 
 
-def as_json(target: Target, picture: MemoryPicture, path: str) -> str:
-    """Return one line of JSON."""
+def as_json(target: Target, picture: MemoryPicture, path: str | None) -> str:
+    """Return one line of JSON. ``path`` is that of the file, None if it couldn't be written."""
     identity = target.runtime.identity
     summary: dict[str, Any] = {
         "pid": identity.pid,

@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import PurePath
-from typing import IO
 
 from onlooker import outputs
-from onlooker.cli import limits, terminal
+from onlooker.cli import ending, limits, terminal
 from onlooker.cli.arguments import Arguments
-from onlooker.errors import OutputError, UsageError
+from onlooker.errors import UsageError
 from onlooker.outputs import files
-from onlooker.profile.model import Profile
 from onlooker.profile.printable import printable
 from onlooker.target import Progress, Recording, Target
 
@@ -60,23 +58,24 @@ class Session:
         ``number`` sets its files' names apart from those of another recording with the same
         output. Raises OutputError when all that could be written is.
         """
+        from onlooker.cli import summary  # not before the first sample, which would wait for it
+
         profiles = {
             kind: recording.profile(kind, all_frames=self._arguments.all_frames)
             for kind in self._paths
         }
-        written: list[str] = []
-        failure: OutputError | None = None
-        for kind, path in self._paths.items():
-            if number is not None:
-                path = self._numbered(kind, number)
-            try:
-                files.save(path, self._writer(profiles[kind]))
-                written.append(path)
-            except OutputError as error:
-                failure = failure or error
-        self._tell(recording, tuple(profiles.values()), written)
-        if failure:
-            raise failure
+        paths = {
+            kind: path if number is None else self._numbered(kind, number)
+            for kind, path in self._paths.items()
+        }
+        ending.finish(
+            self._arguments,
+            {paths[kind]: profile for kind, profile in profiles.items()},
+            lambda: summary.lines(
+                self._target, recording, tuple(profiles.values()), self._arguments.verbose
+            ),
+            lambda written: summary.as_json(self._target, recording, written),
+        )
 
     def _announced(self, progress: Callable[[Progress], None]) -> Callable[[Progress], None]:
         """Return the same, which tells first that the recording has begun."""
@@ -90,30 +89,6 @@ class Session:
             progress(state)
 
         return announced
-
-    def _writer(self, profile: Profile) -> Callable[[IO[bytes]], None]:
-        return lambda file: self._format.write(profile, file)
-
-    def _tell(
-        self, recording: Recording, profiles: Sequence[Profile], written: Sequence[str]
-    ) -> None:
-        from onlooker.cli import summary  # not before the first sample, which would wait for it
-
-        arguments = self._arguments
-        if arguments.json:
-            text = summary.as_json(self._target, recording, written)
-            if arguments.output == files.STDOUT:
-                terminal.say(text)
-            else:
-                terminal.put(text + "\n")
-        elif not arguments.quiet:
-            for line in summary.lines(self._target, recording, profiles, arguments.verbose):
-                terminal.say(line)
-            for path in written:
-                if path != files.STDOUT:
-                    terminal.say(summary.how_to_open(path, self._format.NAME))
-        elif arguments.output is None:
-            terminal.put("".join(f"{path}\n" for path in written))
 
     def _choose_paths(self) -> dict[str, str]:
         kinds, output = self._arguments.profile, self._arguments.output
