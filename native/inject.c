@@ -158,6 +158,9 @@ void inject_resume_wait(int32_t tid)
     case SYS_semtimedop:
         endless = !registers.r10;
         break;
+    case SYS_io_getevents:
+        endless = !registers.r8;
+        break;
     case SYS_rt_sigtimedwait:
         endless = !registers.rdx;
         break;
@@ -167,9 +170,7 @@ void inject_resume_wait(int32_t tid)
     }
     if (!endless)
         return;
-    registers.rax = registers.orig_rax;
-    registers.orig_rax = (unsigned long)-1;
-    registers.rip -= 2; /* the length of the instruction */
+    registers.rax = (unsigned long)-ERESTARTNOHAND;
     set_registers(tid, &registers);
 }
 

@@ -40,8 +40,10 @@ int inject_fitness(int32_t tid);
 /* Whether both instructions are still there. */
 bool inject_site_holds(int32_t tid, const inject_site *site);
 
-/* Some system calls that wait fail with EINTR when the thread is stopped. Where that can be done
- * exactly, makes the stopped thread wait again instead. */
+/* Some system calls that wait fail with EINTR when the thread is stopped. Makes the stopped thread
+ * wait again instead, if it has no timeout: how much is left of one, only the kernel knew. It is
+ * the kernel that makes it wait, as it does with poll, so a signal that has come by then still
+ * interrupts it. */
 void inject_resume_wait(int32_t tid);
 
 /* Has THREAD (its last event was TRACEE_STOP) clone its process, as fork does, but with the files

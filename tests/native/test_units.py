@@ -30,7 +30,7 @@ def test_unit(programs: Programs, source: str, test: str) -> None:
 
 
 #: What these write into a target has to be right as the optimizer makes it, too.
-WRITERS = {"freeze_kill_test.c", "freeze_test.c"}
+WRITERS = {"freeze_kill_test.c", "freeze_test.c", "freeze_waits_test.c"}
 
 
 @pytest.mark.parametrize(("source", "test"), [unit for unit in unit_tests() if unit[0] in WRITERS])
