@@ -84,6 +84,64 @@ def test_no_snapshot_of_these(
     assert_nothing_is_left(target)
 
 
+#: The kernel has no memory for a child of a pid namespace whose first process has ended.
+NO_MEMORY = f"""
+import os
+{NEW_PID_NAMESPACE}
+first = os.fork()
+if not first: os._exit(0)
+os.waitpid(first, 0)
+"""
+
+
+@needs_root
+def test_no_memory_for_the_clone(
+    any_interpreter: Interpreter,
+    start_target: StartTarget,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    target = start_target(any_interpreter, NO_MEMORY + WAIT)
+    assert target.read_line() == "ready"
+    monkeypatch.setattr(onlooker.frozen, "_starts_a_namespace", lambda pid: False)
+    assert_stopped_instead(target.pid, "the kernel has no memory for it")
+    # A machine that does not overcommit, as far as the agent can see.
+    (tmp_path / "two").write_text("2\n")
+    agent = f"""
+import onlooker.frozen
+onlooker.frozen._starts_a_namespace = lambda pid: False
+with onlooker.frozen.frozen({target.pid}) as taken: print(taken.how, taken.notes[0])
+"""
+    mount = 'mount --bind "$1" /proc/sys/vm/overcommit_memory && exec "$2" -c "$3"'
+    argv = ("unshare", "--mount", "sh", "-c", mount, "sh", tmp_path / "two", sys.executable, agent)
+    told = subprocess.run(argv, check=True, stdout=subprocess.PIPE, text=True).stdout
+    assert told.startswith("stop no snapshot: vm.overcommit_memory is 2")
+    target.send("")
+    assert target.read_line() == "here"
+    assert_nothing_is_left(target)
+
+
+@needs_root
+def test_no_process_left_in_the_cgroup(busy: Target) -> None:
+    controllers = (Path("/sys/fs/cgroup/pids"), Path("/sys/fs/cgroup"))
+    folder = next(each for each in controllers if each.is_dir()) / f"onlooker-test-{busy.pid}"
+    try:
+        folder.mkdir()
+        (folder / "pids.max").write_text("1")
+    except OSError as error:
+        if folder.exists():
+            folder.rmdir()
+        pytest.skip(f"no cgroup with a limit of processes can be made: {error}")
+    try:
+        (folder / "cgroup.procs").write_text(str(busy.pid))
+        assert_stopped_instead(busy.pid, "pids.max")
+        assert ask(busy)["errors"] == []
+        assert_nothing_is_left(busy)
+    finally:
+        busy.close()
+        folder.rmdir()
+
+
 def test_no_snapshot_without_memory(busy: Target, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(onlooker.frozen, "room_bytes", lambda pid: 1000)
     assert_stopped_instead(busy.pid, "and only 0 MiB are free")

@@ -206,6 +206,30 @@ TEST(a_target_that_may_not_have_a_child)
     end_target();
 }
 
+/* There is none for a child of a pid namespace whose first process has ended (alloc_pid). */
+static void have_no_memory_for_a_child(void)
+{
+    pid_t first = unshare(CLONE_NEWPID) ? -1 : fork();
+    if (!first)
+        _exit(0);
+    if (first < 0 || waitpid(first, NULL, 0) != first)
+        _exit(1);
+    count_on();
+}
+
+TEST(a_target_without_memory_for_a_child)
+{
+    start_target(have_no_memory_for_a_child);
+    for (int i = 0; i < 20; i++) {
+        CHECK_EQUAL(freeze_badly(ONLOOKER_FREEZE_SNAPSHOT, ONLOOKER_FREEZE_NO_CLONE).error, ENOMEM);
+        check_free();
+    }
+    freeze_options options = make_options(ONLOOKER_FREEZE_STOP);
+    CHECK_EQUAL(freeze_once(&options).outcome, ONLOOKER_FROZEN);
+    check_free();
+    end_target();
+}
+
 TEST(instructions_that_are_not_there)
 {
     start_target(count_on);
