@@ -56,3 +56,18 @@ def test_thread_that_runs(interpreter: Interpreter, start_target: StartTarget, p
     variables = dict(stack.variables[0])
     assert variables["marker"] == "'runs'"
     assert int(variables["number"]) >= 0
+
+
+def test_keys_of_the_json(any_interpreter: Interpreter, start_target: StartTarget) -> None:
+    target = start_target(any_interpreter, VARIABLES)
+    target.read_line()
+    dump = onlooker("dump", "--pid", target.pid, "--json").ok().json
+    assert set(dump) == {
+        *("pid", "program", "python", "executable", "command"),
+        *("threads", "tasks", "greenlets", "caveats"),
+    }
+    assert set(dump["threads"][0]) == {
+        *("thread_id", "name", "interpreter", "read", "on_cpu", "holds_gil"),
+        *("task", "labels", "stack"),
+    }
+    assert set(dump["threads"][0]["stack"][0]) == {"function", "file", "line"}
