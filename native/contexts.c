@@ -5,10 +5,11 @@
 #include "inspect.h"
 #include "map.h"
 
-/* Bounds of what is kept: a label may have another value in each request. */
-#define VALUES_LIMIT (1u << 17)
-#define BYTES_LIMIT (1u << 23)
-#define SETS_LIMIT (1u << 16)
+/* Bounds of what is kept: a label may have another value in each request. With the labels that are
+ * made of it, an agent stays below 64 MiB. */
+#define VALUES_LIMIT (1u << 16)
+#define BYTES_LIMIT (1u << 22)
+#define SETS_LIMIT (1u << 15)
 
 /* No field of these structures is further away. */
 #define OFFSET_LIMIT 4096

@@ -17,6 +17,7 @@ from onlooker.profile.model import Function, Labels, Location, Mapping, Profile,
 
 MAPPING_ID: Final = 1
 SAMPLES_PER_BATCH: Final = 500
+_LABELS_KEPT: Final = 4096
 
 
 class Encoder:
@@ -109,6 +110,8 @@ class Encoder:
         return number
 
     def _add_labels(self, labels: Labels) -> list[pb.Label]:
+        if len(self._labels) >= _LABELS_KEPT:  # each request may have its own
+            self._labels.clear()
         encoded = self._labels[labels] = []
         for key, value in labels:
             name = self._string(key)

@@ -74,40 +74,51 @@ def _samples(
 ) -> Samples:
     stacks = _Equals(stack_of, _digest)
     labels_of = lru_cache(_LABELS_KEPT)(labels_of)
-    values_of = lru_cache(_LABELS_KEPT)(values_of)
-    samples = Samples(stack_of, len(kind.sample_types))
+    samples = Samples(stack_of, values_of, len(kind.sample_types))
     for row in rows:
         values = kind.values(row)
         if not kind.takes(row) or not any(values):
             continue
-        labels = labels_of(row.thread_id) + values_of(row.values)
+        labels = labels_of(row.thread_id)
         if kind.labels:
             labels += kind.labels(row, stack_of(row.stack_id))
-        samples.add(stacks.first(row.stack_id), labels, values)
+        samples.add(stacks.first(row.stack_id), labels, row.values, values)
     return samples
 
 
 class Samples(Sequence[Sample]):
-    """Samples that take little memory: stacks are named, again, whenever one is asked for."""
+    """Samples that take little memory: stacks are named, again, whenever one is asked for.
 
-    def __init__(self, stack_of: Callable[[int], tuple[Location, ...]], width: int) -> None:
+    So are the labels that ``labels_of`` gives to what a row's ``values`` is.
+    """
+
+    def __init__(
+        self,
+        stack_of: Callable[[int], tuple[Location, ...]],
+        labels_of: Callable[[int], Labels],
+        width: int,
+    ) -> None:
         self._stack_of = stack_of
+        self._labels_of = labels_of
         self._numbers: dict[Labels, int] = {}
         self._all_labels: list[Labels] = []
+        self._more_labels = array("I")
         self._stacks = array("I")
         self._labels = array("I")
         self._places: dict[int, int] = {}
         self._columns = tuple(array("q") for _ in range(width))
 
-    def add(self, stack: int, labels: Labels, values: tuple[int, ...]) -> None:
-        """Add to the sample of this stack and these labels."""
+    def add(self, stack: int, labels: Labels, more: int, values: tuple[int, ...]) -> None:
+        """Add to the sample of this stack, these labels and ``more`` of them, for ``labels_of``."""
         number = self._numbers.setdefault(labels, len(self._all_labels))
         if number == len(self._all_labels):
             self._all_labels.append(labels)
-        place = self._places.setdefault(stack << 32 | number, len(self._stacks))
+        key = stack << 64 | number << 32 | more
+        place = self._places.setdefault(key, len(self._stacks))
         if place == len(self._stacks):
             self._stacks.append(stack)
             self._labels.append(number)
+            self._more_labels.append(more)
             for column in self._columns:
                 column.append(0)
         for column, value in zip(self._columns, values, strict=True):
@@ -126,7 +137,7 @@ class Samples(Sequence[Sample]):
         return Sample(
             self._stack_of(self._stacks[index]),
             tuple(column[index] for column in self._columns),
-            self._all_labels[self._labels[index]],
+            self._all_labels[self._labels[index]] + self._labels_of(self._more_labels[index]),
         )
 
 
