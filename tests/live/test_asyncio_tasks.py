@@ -10,6 +10,8 @@ from onlooker.target import DEFAULT_DEPTH
 
 from tests.conftest import StartTarget
 from tests.interpreters import Interpreter
+from tests.packages import packages
+from tests.stacks import short_name
 
 TASKS = Path("tasks.py")
 BUSY = Path("busy_tasks.py")
@@ -65,6 +67,27 @@ def test_tasks_are_what_the_target_says(
             assert running[task["name"]][-1] == expected
     main, *_ = [thread for thread in snapshot.threads if thread.thread.name == "MainThread"]
     assert main.task == ""
+
+
+def test_tasks_of_uvloop_are_what_the_target_says(
+    interpreter: Interpreter, start_target: StartTarget
+) -> None:
+    folder = interpreter.path_in_target(packages(interpreter, ("uvloop",)))
+    target = start_target(interpreter, TASKS, "uvloop", folder)
+    told = {task["id"]: task for task in target.read_json()}
+    with Target(target.pid) as opened:
+        assert as_told(opened.snapshot()) == told
+        recording = opened.record(["cpu", "block"], 0.5)
+    waits = {
+        labels["thread"]: (labels["wait"], short_name(sample.stack[0]))
+        for sample in recording.profile("block").samples
+        if (labels := {key: str(value) for key, value in sample.labels}).get("thread")
+    }
+    # uvloop itself has no Python functions.
+    assert waits["many"] == ("epoll", "<lambda>")
+    assert waits["held_up"][0] == "condition"
+    cpu_ns = sum(sample.values[1] for sample in recording.profile("cpu").samples)
+    assert cpu_ns < 0.1 * recording.duration_ns  # they all wait
 
 
 def test_deep_chain_is_cut_at_its_root(

@@ -14,6 +14,10 @@ import types
 
 DEEP = 200
 PYTHON_TASKS = "python-tasks" in sys.argv
+new_event_loop = asyncio.new_event_loop
+if "uvloop" in sys.argv:
+    sys.path.insert(0, sys.argv[sys.argv.index("uvloop") + 1])
+    from uvloop import new_event_loop
 
 all_tasks, current_task = asyncio.all_tasks, asyncio.current_task
 if PYTHON_TASKS and hasattr(asyncio.tasks, "_py_all_tasks"):
@@ -247,7 +251,7 @@ def told(loop, thread):
 def run(main):
     """Run an event loop in a thread of its own, until it is as it shall be seen."""
     ready = threading.Semaphore(0)
-    loop = asyncio.new_event_loop()
+    loop = new_event_loop()
     if PYTHON_TASKS:
         loop.set_task_factory(lambda loop, coro, **more: asyncio.tasks._PyTask(coro, loop=loop, **more))
     thread = threading.Thread(target=lambda: loop.run_until_complete(main(ready)), daemon=True, name=main.__name__)
@@ -266,7 +270,8 @@ def settle(loop):
 
 def main():
     loops = [run(many), run(held_up)]
-    if hasattr(asyncio, "eager_task_factory") and not PYTHON_TASKS:
+    # uvloop 0.22 can't take that before 3.14.
+    if hasattr(asyncio, "eager_task_factory") and not PYTHON_TASKS and new_event_loop is asyncio.new_event_loop:
         loops.append(run(eager))
     settle(loops[0][0])
     gc.collect()

@@ -18,6 +18,7 @@ QUEUE = frame("queue.Queue.get", "Queue.get")
 WORKER = frame("concurrent.futures.thread._worker", "_worker")
 SELECT = frame("selectors.EpollSelector.select", "EpollSelector.select")
 LOOP = frame("asyncio.base_events._run_once", "_run_once")  # as before 3.11
+RUNNER = frame("asyncio.runners.Runner.run", "Runner.run")  # of uvloop, which has no frames
 APP = frame("app.handle", "handle")
 
 
@@ -33,6 +34,7 @@ APP = frame("app.handle", "handle")
         (LOCK, [WORKER, APP], {"wait": "queue", "idle": "true"}),
         (EPOLL, [SELECT, LOOP, APP], {"wait": "epoll", "idle": "true"}),
         (EPOLL, [SELECT, APP], {"wait": "epoll"}),
+        (EPOLL, [RUNNER, APP], {"wait": "epoll", "idle": "true"}),
         (WAITS | 15 << 5, [APP], {"wait": "other"}),
     ],
 )

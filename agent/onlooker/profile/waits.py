@@ -30,6 +30,7 @@ _WAITS: Final[Mapping[tuple[str, str], str]] = MappingProxyType(
         ("multiprocessing.popen_fork", "wait"): "subprocess",
         ("multiprocessing.popen_fork", "poll"): "subprocess",
         ("asyncio.base_events", "_run_once"): "",
+        **{(module, "run"): "" for module in ("asyncio.runners", "uvloop")},  # of uvloop's loops
         ("selectors", "select"): "",
         ("concurrent.futures.thread", "_worker"): "queue",
         ("multiprocessing.pool", "worker"): "queue",
@@ -42,6 +43,8 @@ _WAITS: Final[Mapping[tuple[str, str], str]] = MappingProxyType(
 _IDLE: Final = frozenset(
     {
         ("asyncio.base_events", "_run_once"),
+        ("asyncio.runners", "run"),
+        ("uvloop", "run"),
         ("concurrent.futures.thread", "_worker"),
         ("multiprocessing.pool", "worker"),
         ("logging.handlers", "dequeue"),
