@@ -120,9 +120,8 @@ def _creations(name: str, help_text: str) -> Kind:
         period_type=count,
         fixed_period=1,
         labels=lambda row, stack: (("created", "while watched"),),
-        note="threadcreate: samples labelled created: while watched have the stack of the thread"
-        " that created another, those labelled created: before the function that a thread runs"
-        " which was there already",
+        note="threadcreate: created is `while watched` for stacks of threads that created another,"
+        " and `before` for the functions run by threads that were there already",
         watched=True,
     )
 
