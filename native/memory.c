@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "map.h"
+#include "onlooker_asyncio.h"
 
 /* IOV_MAX of the kernel (UIO_MAXIOV): process_vm_readv refuses more. */
 #define PIECES_PER_CALL 1024u
