@@ -249,7 +249,7 @@ uint32_t heap_node_at(heap *heap, uint64_t address)
 {
     const uint32_t *units = heap->units.items;
     uint64_t unit = space_unit(&heap->space, address);
-    for (uint32_t node = 1; node < heap->units.count; node++)
+    for (uint32_t node = 1; units && node < heap->units.count; node++)
         if (units[node] == unit)
             return node;
     return 0;
@@ -257,9 +257,14 @@ uint32_t heap_node_at(heap *heap, uint64_t address)
 
 uint64_t heap_address_of(const heap *heap, uint32_t node)
 {
-    return node && node < heap->units.count
-               ? space_address(&heap->space, ((const uint32_t *)heap->units.items)[node])
-               : 0;
+    const uint32_t *units = heap->units.items;
+    return units && node && node < heap->units.count ? space_address(&heap->space, units[node]) : 0;
+}
+
+void heap_forget_addresses(heap *heap)
+{
+    free(heap->units.items);
+    heap->units.items = NULL;
 }
 
 uint64_t heap_referrers(const heap *heap, uint32_t node, uint32_t *nodes, uint32_t *labels,

@@ -138,6 +138,9 @@ int heap_make_graph(heap *heap, graph *out);
 uint32_t heap_node_at(heap *heap, uint64_t address);
 uint64_t heap_address_of(const heap *heap, uint32_t node);
 
+/* Frees what only these two need. There are no addresses from then on: no node, and 0. */
+void heap_forget_addresses(heap *heap);
+
 /* After heap_make_graph: how many references lead to a node; of the first MOST of them, from which
  * nodes and by which labels. */
 uint64_t heap_referrers(const heap *heap, uint32_t node, uint32_t *nodes, uint32_t *labels,

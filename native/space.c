@@ -102,6 +102,8 @@ bool space_in_image(space *space, uint64_t address)
     return range && range->image;
 }
 
+/* By a file, not by process_vm_readv: that pins pages, and to pin one that a snapshot shares with
+ * its process the kernel copies it first (gup_must_unshare in mm/internal.h, since 5.19). */
 static bool load(space *space, uint64_t address, unsigned char *out, uint64_t length)
 {
     for (uint64_t done = 0; done < length;) {

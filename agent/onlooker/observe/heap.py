@@ -209,6 +209,10 @@ class Heap:
         """The address of a node's object, 0 for none. For a heap with a graph."""
         return int(lib.heap_address_of(self._heap, node))
 
+    def forget_addresses(self) -> None:
+        """Free what only addresses are found by. There are none from then on."""
+        lib.heap_forget_addresses(self._heap)
+
     def _heads(self) -> Iterator[int]:
         for collector in collectors(self._runtime, self._runtime.memory):
             if collector.is_collecting:
