@@ -127,6 +127,10 @@ void heap_get_totals(const heap *heap, heap_totals *totals);
 /* Looks through the parts of memory in which there were objects of pymalloc's. */
 void heap_get_pools(heap *heap, heap_pools *out);
 
+/* Bytes that glibc's malloc has free in the mapping [heap], or in one that it has made for blocks of
+ * other threads; 0 if that is none. */
+uint64_t heap_free_bytes(heap *heap, uint64_t start, uint64_t end);
+
 uint32_t heap_type_count(const heap *heap);
 void heap_get_types(const heap *heap, heap_type *out);
 

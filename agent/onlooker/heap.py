@@ -13,7 +13,13 @@ from onlooker.frozen import Frozen, frozen
 from onlooker.memory import Freeze
 from onlooker.observe import heap_sites
 from onlooker.observe.heap import Heap, HeapTotals, HeapType
-from onlooker.observe.memory_rows import MemoryRow, memory_rows, read_mappings, resident
+from onlooker.observe.memory_rows import (
+    MemoryRow,
+    malloc_free,
+    memory_rows,
+    read_mappings,
+    resident,
+)
 from onlooker.observe.owners import Owners
 from onlooker.observe.traced import traced_comments, traced_sites
 from onlooker.profile.heap import HeapBy, HeapSite, Source
@@ -109,12 +115,13 @@ def _objects(
             progress=lambda count: progress("walking", count),
         ) as heap:
             pools = heap.pools()
+            free = malloc_free(mappings, heap.free_bytes) if mappings else 0
             picture.release()
             totals, types = heap.totals, heap.types
             progress("finding owners", totals.objects)
             sites = _sites(heap, by)
             images = [(start, end) for start, end, in_image in heap.ranges if in_image]
-    rows = memory_rows(resident(mappings, images), totals, pools) if mappings else []
+    rows = memory_rows(resident(mappings, images), totals, pools, free) if mappings else []
     notes = (*picture.notes, *_doubts(totals))
     comments = (_how(picture), *_about_objects(by, totals), *notes)
     return MemoryPicture(

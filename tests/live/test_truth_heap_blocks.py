@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 from onlooker.observe.heap import Heap
+from onlooker.observe.memory_rows import malloc_free, read_mappings
 
 from tests.conftest import StartTarget
 from tests.interpreters import Interpreter, Target
@@ -101,3 +102,49 @@ def test_large_blocks_are_as_large_as_malloc_says(
     for address, size in told.items():
         # What has a mapping of its own has two words in front, in newer versions of glibc one.
         assert size - found[address] in ((0, 8) if size > MAPPED else (0,)), address
+
+
+# Blocks in the arenas of several threads, most of which are free again.
+FREES = """
+import ctypes, json, os, threading
+LIBC = ctypes.CDLL(None)
+SIZE = ctypes.c_size_t
+class Mallinfo(ctypes.Structure):
+    _fields_ = [(name, SIZE) for name in
+        "arena ordblks smblks hblks hblkhd usmblks fsmblks uordblks fordblks keepcost".split()]
+LIBC.mallinfo2.restype = Mallinfo
+LIBC.malloc.argtypes, LIBC.malloc.restype = [SIZE], ctypes.c_void_p
+LIBC.free.argtypes, LIBC.free.restype = [ctypes.c_void_p], None
+def use(ready, end):
+    blocks = [LIBC.malloc(2000 + number % 7 * 1000) for number in range(1000)]
+    for number, block in enumerate(blocks):
+        if number % 5:
+            LIBC.free(block)
+    ready.release()
+    end.acquire()
+ready, end = threading.Semaphore(0), threading.Semaphore(0)
+for _ in range(3):
+    threading.Thread(target=use, args=(ready, end), daemon=True).start()
+    ready.acquire()
+use(ready, threading.Semaphore(1))
+LIBC.mallinfo2()
+info = LIBC.mallinfo2()
+os.write(1, b"%d\\n" % (info.fordblks - info.fsmblks))
+os.read(0, 1)
+"""
+
+
+def test_free_blocks_are_those_that_malloc_counts(
+    interpreter: Interpreter, start_target: StartTarget
+) -> None:
+    target = start_target(interpreter, FREES)
+    told = int(target.read_line())
+    mappings = read_mappings(target.pid)
+    assert mappings
+    with heap_of(target.pid) as heap:
+        resident = malloc_free(mappings, heap.free_bytes)
+        whole = [(region, region.end - region.start) for region, _ in mappings.sizes]
+        found = malloc_free(mappings._replace(sizes=whole), heap.free_bytes)
+    assert told > 4 * 800 * 2000
+    assert found == told
+    assert told // 2 < resident <= told

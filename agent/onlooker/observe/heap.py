@@ -157,6 +157,10 @@ class Heap:
         lib.heap_get_pools(self._heap, pools)
         return HeapPools(*(getattr(pools, name) for name in HeapPools._fields))
 
+    def free_bytes(self, start: int, end: int) -> int:
+        """Bytes that malloc has free in [heap], or in what may be a mapping for its blocks."""
+        return int(lib.heap_free_bytes(self._heap, start, end))
+
     def name(self, label: int) -> str:
         """The name that a label from NAMES on is."""
         size, kind = ffi.new("uint32_t *"), ffi.new("uint32_t *")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Final, NamedTuple
@@ -12,6 +12,7 @@ from onlooker.runtime.maps import Region, parse_region
 
 _KIB: Final = 1024
 _LINES_LIMIT: Final = 1 << 22
+_ARENA_ALIGNMENT: Final = 64 << 20  # HEAP_MAX_SIZE of glibc's malloc/arena.c
 
 
 class MemoryRow(NamedTuple):
@@ -61,7 +62,21 @@ def resident(mappings: Mappings, images: Sequence[tuple[int, int]]) -> Resident:
     return Resident(total, of_images, files, stacks)
 
 
-def memory_rows(found: Resident, totals: HeapTotals, pools: HeapPools) -> list[MemoryRow]:
+def malloc_free(mappings: Mappings, free_bytes: Callable[[int, int], int]) -> int:
+    """Sum up what malloc has free and resident. ``free_bytes`` is asked for each mapping.
+
+    What is not resident of a mapping was never used, or given back: it is free.
+    """
+    return sum(
+        max(0, free_bytes(region.start, region.end) - (region.end - region.start - size))
+        for region, size in mappings.sizes
+        if region.path == "[heap]" or (not region.inode and region.start % _ARENA_ALIGNMENT == 0)
+    )
+
+
+def memory_rows(
+    found: Resident, totals: HeapTotals, pools: HeapPools, malloc_free: int
+) -> list[MemoryRow]:
     """Return rows whose sum is the resident memory."""
     rows = [
         MemoryRow("Python objects", totals.bytes),
@@ -70,12 +85,13 @@ def memory_rows(found: Resident, totals: HeapTotals, pools: HeapPools) -> list[M
             max(0, pools.used_bytes - totals.pymalloc_bytes),
         ),
         MemoryRow("pymalloc: free blocks and pools", pools.bytes - pools.used_bytes),
+        MemoryRow("malloc: free blocks", malloc_free),
         MemoryRow("program and libraries", found.images),
         MemoryRow("mapped files and shared memory", found.files),
         MemoryRow("stacks", found.stacks),
     ]
-    # Native libraries' own, what malloc has and hasn't given back, tables of the interpreter. Less
-    # than nothing if memory that objects hold is swapped out, or was never touched.
+    # Native libraries' own, and tables of the interpreter. Less than nothing if memory that objects
+    # hold is swapped out, or was never touched.
     rows.append(MemoryRow("native memory", found.total - sum(row.size for row in rows)))
     return rows
 
