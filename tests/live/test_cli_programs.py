@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.commands import go_pprof, onlooker, wait_until
+from tests.conftest import StartTarget
 from tests.interpreters import Interpreter, Target
 from tests.packages import packages
 
@@ -137,3 +138,25 @@ def test_pytest(interpreter: Interpreter, tmp_path: Path) -> None:
     assert re.search(r" pluggy\.\w+\._multicall\n", wall.traces())
     assert re.search(r"\(  100%\): MainThread\n", wall.tags())
     assert "def pytest_runtestloop(session" in cpu.list("pytest_runtestloop")
+
+
+@pytest.mark.interpreters(since=(3, 12), kinds=("pyenv",))
+def test_django(interpreter: Interpreter, start_target: StartTarget, tmp_path: Path) -> None:
+    """Nearly all of a web application's memory is known for what it is, and its views are named."""
+    folder = packages(interpreter, ("django<7", "waitress<4"))
+    arguments = (Path("shop.py"), str(tmp_path / "shop.db"))
+    target = start_target(interpreter, *arguments, env={"PYTHONPATH": str(folder)})
+    port = int(target.read_line())
+    with load(port, "/catalogue"):
+        cpu, _ = attach(target, interpreter, tmp_path)
+        heap = ("heap", "--pid", target.pid, "--json", "-o", tmp_path / "heap.pb.gz")
+        rows = onlooker(*heap).ok().json["resident"]
+    assert re.search(r" __main__\.catalogue$", cpu.top(), re.MULTILINE)
+    total = sum(rows.values())
+    assert rows["native memory"] + rows["pymalloc: free blocks and pools"] < 0.05 * total, rows
+    assert rows["Python objects"] > 0.5 * total
+    held = Views(tmp_path / "heap.pb.gz", interpreter).top()
+    assert re.search(r" PRODUCTS: dict$", held, re.MULTILINE)
+    status = Path(f"/proc/{target.pid}/status").read_text()
+    (resident,) = re.findall(r"VmRSS:\s+(\d+) kB", status)
+    assert abs(total - int(resident) * 1024) < 0.05 * total
