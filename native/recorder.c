@@ -10,8 +10,11 @@
 #include "state.h"
 
 /* The target is the one that works: a thread that has to stand still to be read is left alone for
- * so many times as long as that takes, whatever the rate. */
-#define LEFT_ALONE 99u
+ * so many times as long as that takes, for less than half a percent of its time. Who asks for a
+ * higher rate than the usual ones wants more of it. */
+#define LEFT_ALONE 219u
+#define LEFT_ALONE_FAST 79u
+#define FAST_PERIOD_NS 5000000u
 
 /* So many threads can be looked at without leaving the CPU of the one that was waited for. */
 #define FEW_THREADS 8u
@@ -176,16 +179,17 @@ static void settle(recorder *recorder, thread *thread, uint32_t stack)
  * what comes after the moving would be found too often. */
 static bool is_spared(recorder *recorder, thread *thread, uint64_t now_ns)
 {
-    if (thread->restless && now_ns < thread->rest_until_ns) {
-        recorder->counters.spared++;
-        if (thread->rest_until_ns < recorder->rest_until_ns)
-            recorder->rest_until_ns = thread->rest_until_ns;
-        return true;
+    bool spared = thread->restless && now_ns < thread->rest_until_ns;
+    if (!spared) {
+        bool fast = recorder->options.period_ns < FAST_PERIOD_NS;
+        uint64_t gap_ns = (fast ? LEFT_ALONE_FAST : LEFT_ALONE) * recorder->reader.intrusion_ns;
+        thread->rest_until_ns = now_ns + gap_ns / 2 + ticks_random(&recorder->ticks, gap_ns);
     }
-    uint64_t gap_ns = LEFT_ALONE * recorder->reader.intrusion_ns;
-    thread->rest_until_ns = now_ns + gap_ns / 2 + ticks_random(&recorder->ticks, gap_ns);
-    recorder->idle = false;
-    return false;
+    recorder->counters.spared += spared;
+    recorder->all_rest &= thread->restless;
+    if (thread->rest_until_ns < recorder->rest_until_ns)
+        recorder->rest_until_ns = thread->rest_until_ns;
+    return spared;
 }
 
 static int sample_thread(recorder *recorder, thread *thread, uint64_t now_ns)
@@ -370,7 +374,7 @@ static int tick(recorder *recorder)
     bool at_once = !recorder->stale && !(recorder->options.facts & ONLOOKER_HOLDS_GIL);
     int result = ONLOOKER_OK;
     recorder->counters.ticks++;
-    recorder->idle = true;
+    recorder->all_rest = true;
     recorder->rest_until_ns = UINT64_MAX;
     reader_begin(&recorder->reader,
                  now_ns > recorder->ticks.due_ns ? now_ns - recorder->ticks.due_ns : 0);
@@ -421,12 +425,15 @@ int recorder_run(recorder *recorder, uint64_t until_ns)
         result = wait_until(recorder, next_ns);
         if (result != ONLOOKER_OK || next_ns == until_ns)
             break;
+        bool rested = recorder->all_rest;
         result = tick(recorder);
         if (result == ONLOOKER_OK)
             result = keep_house(recorder);
-        /* Nothing was there to be sampled, and nothing will be before. */
-        uint64_t not_before_ns = recorder->idle ? recorder->rest_until_ns : 0;
-        recorder->counters.late += ticks_plan(&recorder->ticks, monotonic_ns(), not_before_ns);
+        /* Ticks at which nobody would be sampled are not worth waking up for: they take a CPU. */
+        uint64_t not_before_ns =
+            recorder->all_rest && recorder->threads.count ? recorder->rest_until_ns : 0;
+        uint64_t left_out = ticks_plan(&recorder->ticks, monotonic_ns(), not_before_ns);
+        *(rested ? &recorder->counters.spared : &recorder->counters.late) += left_out;
         if (result != ONLOOKER_OK)
             break;
     }

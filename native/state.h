@@ -26,8 +26,8 @@ struct recorder {
     reader reader;
     counters counters;
     ticks ticks;
-    bool idle;              /* the last tick only spared threads */
-    uint64_t rest_until_ns; /* the first of those that are left alone is so until then */
+    bool all_rest;          /* all threads are left alone now, ... */
+    uint64_t rest_until_ns; /* ... the first of them until then */
     uint64_t checked_ns, kept_ns;
     bool stale; /* the lists of threads: not read yet, or a thread has gone */
 };

@@ -40,7 +40,8 @@ def lines(
     if recording.pauses_ns:
         p50, p99, most = (f"{us:.0f}" for us in pauses_us(recording.pauses_ns).values())
         yield f"threads were stopped for: p50 {p50} us, p99 {p99} us, at most {most} us"
-    if recording.counters.late and recording.reached_hz < _WELL_BELOW * recording.rate_hz:
+    left_out = recording.counters.late or recording.counters.spared
+    if left_out and recording.reached_hz < _WELL_BELOW * recording.rate_hz:
         yield styled(f"the rate reached was {recording.reached_hz:.0f} Hz", YELLOW)
     for caveat in recording.caveats:
         yield styled(f"note: {caveat}", YELLOW)
