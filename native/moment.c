@@ -255,6 +255,8 @@ bool moment_holds(moment *moment)
     uint64_t bytes;
     if (moment->result != ONLOOKER_OK || !make_effort(moment, FETCH_EFFORT + moment->piece_count))
         return false;
+    if (!moment->piece_count)
+        return true; /* nothing that could have changed */
     if (!plan(moment, &spans, &bytes)) {
         moment->result = ONLOOKER_NO_MEMORY;
         return false;

@@ -29,7 +29,6 @@ _EXAMPLES: Final = {
   onlooker attach --pid 1234 --seconds 30
   onlooker attach --name gunicorn --profile wall --rate 1000 --format folded -o - | less""",
     "dump": """\
-  onlooker dump --pid 1234
   onlooker dump --pid 1234 --locals                 # with the variables of functions
   onlooker dump --name 'manage.py runserver' --json""",
     "run": """\
