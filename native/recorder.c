@@ -12,7 +12,7 @@
 /* The target is the one that works: a thread that has to stand still to be read is left alone for
  * so many times as long as that takes, for less than half a percent of its time. Who asks for a
  * higher rate than the usual ones wants more of it. */
-#define LEFT_ALONE 219u
+#define LEFT_ALONE 255u
 #define LEFT_ALONE_FAST 79u
 #define FAST_PERIOD_NS 5000000u
 
