@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "allocations.h"
 #include "asyncio_recording.h"
 #include "memory.h"
 #include "session.h"
@@ -15,36 +16,6 @@
 static recorded recording;
 static recorded_roots roots;
 static memory *source;
-
-/* Allocations until one fails; 0: none does. */
-static uint64_t countdown;
-
-void *__real_malloc(size_t size);
-void *__real_calloc(size_t count, size_t size);
-void *__real_realloc(void *old, size_t size);
-void *__wrap_malloc(size_t size);
-void *__wrap_calloc(size_t count, size_t size);
-void *__wrap_realloc(void *old, size_t size);
-
-static bool fails(void)
-{
-    return countdown && !--countdown;
-}
-
-void *__wrap_malloc(size_t size)
-{
-    return fails() ? NULL : __real_malloc(size);
-}
-
-void *__wrap_calloc(size_t count, size_t size)
-{
-    return fails() ? NULL : __real_calloc(count, size);
-}
-
-void *__wrap_realloc(void *old, size_t size)
-{
-    return fails() ? NULL : __real_realloc(old, size);
-}
 
 /* A look, and its result; *LOOK is NULL if there was no memory for it. */
 static int look_at(asyncio_look **look)
@@ -85,22 +56,14 @@ static bool fail_allocation(uint64_t index)
 {
     asyncio_look *look;
     hostile_reset(source);
-    countdown = index;
+    allocations_left = index;
     int result = look_at(&look);
-    bool failed = !countdown;
+    bool failed = !allocations_left;
     session_must(result == ONLOOKER_OK || (failed && result == ONLOOKER_NO_MEMORY),
                  "the result of a look without memory");
-    countdown = 0;
+    allocations_left = 0;
     asyncio_close(look);
     return failed;
-}
-
-static uint64_t fail_allocations(void)
-{
-    uint64_t cases = 0;
-    while (fail_allocation(cases + 1))
-        cases++;
-    return cases;
 }
 
 int main(int argc, char **argv)
@@ -110,7 +73,8 @@ int main(int argc, char **argv)
     recorded_load(&recording, argv[1]);
     recorded_roots_load(&roots, argv[2]);
     source = hostile_open(&recording);
-    uint64_t cases = strcmp(argv[3], "reads") ? fail_allocations() : fail_reads();
+    uint64_t cases =
+        strcmp(argv[3], "reads") ? allocations_fail_each(fail_allocation) : fail_reads();
     printf("%llu\n", (unsigned long long)cases);
     memory_close(source);
     recorded_free(&recording);

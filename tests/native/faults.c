@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "allocations.h"
 #include "hostile_memory.h"
 #include "memory.h"
 #include "session.h"
@@ -15,36 +16,6 @@
 
 static recorded recording;
 static memory *source;
-
-/* Allocations until one fails; 0: none does. */
-static uint64_t countdown;
-
-void *__real_malloc(size_t size);
-void *__real_calloc(size_t count, size_t size);
-void *__real_realloc(void *old, size_t size);
-void *__wrap_malloc(size_t size);
-void *__wrap_calloc(size_t count, size_t size);
-void *__wrap_realloc(void *old, size_t size);
-
-static bool fails(void)
-{
-    return countdown && !--countdown;
-}
-
-void *__wrap_malloc(size_t size)
-{
-    return fails() ? NULL : __real_malloc(size);
-}
-
-void *__wrap_calloc(size_t count, size_t size)
-{
-    return fails() ? NULL : __real_calloc(count, size);
-}
-
-void *__wrap_realloc(void *old, size_t size)
-{
-    return fails() ? NULL : __real_realloc(old, size);
-}
 
 static recorder *open_recorder(void)
 {
@@ -56,7 +27,7 @@ static recorder *open_recorder(void)
 static void go_on(recorder *recorder)
 {
     session_check(recorder);
-    countdown = 0;
+    allocations_left = 0;
     hostile_reset(source);
     session_must(recorder_tick(recorder) == ONLOOKER_OK, "the failure stays");
     recorder_finish(recorder);
@@ -100,28 +71,20 @@ static uint64_t fail_reads(void)
 static bool fail_allocation(uint64_t index)
 {
     hostile_reset(source);
-    countdown = index;
+    allocations_left = index;
     recorder *recorder = open_recorder();
     if (!recorder) {
-        session_must(!countdown, "the recorder cannot be opened");
+        session_must(!allocations_left, "the recorder cannot be opened");
         return true;
     }
     int result = ONLOOKER_OK;
     for (uint32_t i = 0; i < TICKS && result == ONLOOKER_OK; i++)
         result = recorder_tick(recorder);
-    bool failed = !countdown;
+    bool failed = !allocations_left;
     session_must(result == ONLOOKER_OK || (failed && result == ONLOOKER_NO_MEMORY),
                  "the result of a tick");
     go_on(recorder);
     return failed;
-}
-
-static uint64_t fail_allocations(void)
-{
-    uint64_t cases = 0;
-    while (fail_allocation(cases + 1))
-        cases++;
-    return cases;
 }
 
 int main(int argc, char **argv)
@@ -130,7 +93,8 @@ int main(int argc, char **argv)
         return 2;
     recorded_load(&recording, argv[1]);
     source = hostile_open(&recording);
-    uint64_t cases = strcmp(argv[2], "reads") ? fail_allocations() : fail_reads();
+    uint64_t cases =
+        strcmp(argv[2], "reads") ? allocations_fail_each(fail_allocation) : fail_reads();
     printf("%llu\n", (unsigned long long)cases);
     memory_close(source);
     recorded_free(&recording);

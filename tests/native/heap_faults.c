@@ -9,6 +9,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "allocations.h"
 #include "heap_recording.h"
 #include "session.h"
 
@@ -18,42 +19,16 @@
 static heap_recording recording;
 
 /* Until one fails; 0: none does. */
-static uint64_t allocations_left, reads_left;
+static uint64_t reads_left;
 static uint64_t reads;
 
-void *__real_malloc(size_t size);
-void *__real_calloc(size_t count, size_t size);
-void *__real_realloc(void *old, size_t size);
 ssize_t __real_pread(int fd, void *out, size_t length, off_t offset);
-void *__wrap_malloc(size_t size);
-void *__wrap_calloc(size_t count, size_t size);
-void *__wrap_realloc(void *old, size_t size);
 ssize_t __wrap_pread(int fd, void *out, size_t length, off_t offset);
-
-static bool fails(uint64_t *left)
-{
-    return *left && !--*left;
-}
-
-void *__wrap_malloc(size_t size)
-{
-    return fails(&allocations_left) ? NULL : __real_malloc(size);
-}
-
-void *__wrap_calloc(size_t count, size_t size)
-{
-    return fails(&allocations_left) ? NULL : __real_calloc(count, size);
-}
-
-void *__wrap_realloc(void *old, size_t size)
-{
-    return fails(&allocations_left) ? NULL : __real_realloc(old, size);
-}
 
 ssize_t __wrap_pread(int fd, void *out, size_t length, off_t offset)
 {
     reads++;
-    if (!fails(&reads_left))
+    if (!reads_left || --reads_left)
         return __real_pread(fd, out, length, offset);
     errno = EIO;
     return -1;
@@ -86,14 +61,6 @@ static bool fail_allocation(uint64_t index)
     return failed;
 }
 
-static uint64_t fail_allocations(void)
-{
-    uint64_t cases = 0;
-    while (fail_allocation(cases + 1))
-        cases++;
-    return cases;
-}
-
 static uint64_t fail_reads(void)
 {
     int result;
@@ -112,7 +79,8 @@ int main(int argc, char **argv)
     if (argc != 3)
         return 2;
     heap_recording_load(&recording, argv[1]);
-    uint64_t cases = strcmp(argv[2], "reads") ? fail_allocations() : fail_reads();
+    uint64_t cases =
+        strcmp(argv[2], "reads") ? allocations_fail_each(fail_allocation) : fail_reads();
     printf("%llu\n", (unsigned long long)cases);
     heap_recording_free(&recording);
     return 0;

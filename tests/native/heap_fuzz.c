@@ -5,13 +5,10 @@
  * or, compiled with -DLIBFUZZER and -fsanitize=fuzzer, the recording that ONLOOKER_RECORDING names
  * and what libFuzzer thinks of. A case is a string of bytes that says what to change; the
  * sanitizers and heap_recording_check say whether it was taken well. */
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <unistd.h>
 
-#include <sanitizer/common_interface_defs.h>
-
+#include "cases.h"
 #include "heap_recording.h"
 #include "session.h"
 
@@ -224,21 +221,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t length)
 
 #else
 
-#define CASE_SECONDS 60
-
-static uint64_t case_number;
-
-static void say_case(void)
+static void run_numbered_case(uint64_t number)
 {
-    fprintf(stderr, "case %llu\n", (unsigned long long)case_number);
-}
-
-static void on_alarm(int signal)
-{
-    (void)signal;
-    static const char message[] = "wrong: a case hangs\n";
-    if (write(2, message, sizeof message - 1) > 0)
-        abort();
+    run_case((script){NULL, 0, hash_u64(number + 1)});
 }
 
 int main(int argc, char **argv)
@@ -246,14 +231,8 @@ int main(int argc, char **argv)
     if (argc != 4)
         return 2;
     heap_recording_load(&recording, argv[1]);
-    uint64_t first = strtoull(argv[2], NULL, 10), count = strtoull(argv[3], NULL, 10);
-    __sanitizer_set_death_callback(say_case);
-    signal(SIGALRM, on_alarm);
     learn_objects();
-    for (case_number = first; case_number < first + count; case_number++) {
-        alarm(CASE_SECONDS);
-        run_case((script){NULL, 0, hash_u64(case_number + 1)});
-    }
+    cases_run(strtoull(argv[2], NULL, 10), strtoull(argv[3], NULL, 10), run_numbered_case);
     free(objects);
     heap_recording_free(&recording);
     return 0;

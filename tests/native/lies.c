@@ -1,11 +1,6 @@
 #include "lies.h"
 
-#include <signal.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <unistd.h>
-
-#include <sanitizer/common_interface_defs.h>
+#include "cases.h"
 
 uint32_t script_take(script *script, uint32_t bytes)
 {
@@ -117,33 +112,19 @@ void lies_in_offsets(script *script, int32_t *offsets, size_t count)
     }
 }
 
-#define CASE_SECONDS 60
+static void (*run_script)(script);
 
-static uint64_t case_number;
-
-static void say_case(void)
+static void run_case(uint64_t number)
 {
-    fprintf(stderr, "case %llu\n", (unsigned long long)case_number);
-}
-
-static void on_alarm(int signal)
-{
-    (void)signal;
-    static const char message[] = "wrong: a case hangs\n";
-    if (write(2, message, sizeof message - 1) > 0)
-        abort();
+    uint8_t bytes[160];
+    uint64_t random = number * 0x9e3779b97f4a7c15u;
+    for (size_t i = 0; i < sizeof bytes; i++)
+        bytes[i] = (uint8_t)hash_u64(random += 0xd1342543de82ef95u);
+    run_script((script){bytes, sizeof bytes});
 }
 
 void lies_run_cases(uint64_t first, uint64_t count, void (*run)(script))
 {
-    __sanitizer_set_death_callback(say_case);
-    signal(SIGALRM, on_alarm);
-    for (case_number = first; case_number < first + count; case_number++) {
-        uint8_t bytes[160];
-        uint64_t random = case_number * 0x9e3779b97f4a7c15u;
-        for (size_t i = 0; i < sizeof bytes; i++)
-            bytes[i] = (uint8_t)hash_u64(random += 0xd1342543de82ef95u);
-        alarm(CASE_SECONDS);
-        run((script){bytes, sizeof bytes});
-    }
+    run_script = run;
+    cases_run(first, count, run_case);
 }

@@ -26,11 +26,11 @@ def any_recording(any_interpreter: Interpreter, tmp_path: Path) -> tuple[Path, P
 
 
 def test_changed_words(programs: Programs, recording: tuple[Path, Path]) -> None:
-    program = programs.build("asyncio_fuzz.c", "lies.c", *LOOKING)
+    program = programs.build("asyncio_fuzz.c", *LOOKING, "lies.c", "cases.c")
     run_program(program, *recording, "0", str(CASES))
 
 
 @pytest.mark.parametrize("what", ["reads", "allocations"])
 def test_every_one_fails(programs: Programs, any_recording: tuple[Path, Path], what: str) -> None:
-    program = programs.build("asyncio_faults.c", *LOOKING, link=FAILING)
+    program = programs.build("asyncio_faults.c", *LOOKING, "allocations.c", link=FAILING)
     assert int(run_program(program, *any_recording, what)) > 50

@@ -25,15 +25,15 @@ def flat(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
 
 @pytest.mark.parametrize("first", range(0, CASES, CASES_A_TEST))
 def test_changed_words(programs: Programs, flat: Path, first: int) -> None:
-    program = programs.build("fuzz_replay.c", "lies.c", *LYING)
+    program = programs.build("fuzz_replay.c", *LYING, "lies.c", "cases.c")
     run_program(program, flat, str(first), str(CASES_A_TEST))
 
 
 def test_every_read_fails(programs: Programs, flat: Path) -> None:
-    program = programs.build("faults.c", *LYING, link=FAILING)
+    program = programs.build("faults.c", *LYING, "allocations.c", link=FAILING)
     assert int(run_program(program, flat, "reads")) > 500
 
 
 def test_every_allocation_fails(programs: Programs, flat: Path) -> None:
-    program = programs.build("faults.c", *LYING, link=FAILING)
+    program = programs.build("faults.c", *LYING, "allocations.c", link=FAILING)
     assert int(run_program(program, flat, "allocations")) > 50

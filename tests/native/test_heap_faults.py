@@ -29,15 +29,15 @@ def any_recording(any_interpreter: Interpreter, tmp_path: Path) -> Path:
 
 
 def test_changed_words(programs: Programs, recording: Path) -> None:
-    program = programs.build("heap_fuzz.c", *WALKS)
+    program = programs.build("heap_fuzz.c", *WALKS, "cases.c")
     run_program(program, recording, "0", str(CASES))
 
 
 def test_every_allocation_fails(programs: Programs, any_recording: Path) -> None:
-    program = programs.build("heap_faults.c", *WALKS, link=FAILING)
+    program = programs.build("heap_faults.c", *WALKS, "allocations.c", link=FAILING)
     assert int(run_program(program, any_recording, "allocations")) > 50
 
 
 def test_reads_fail(programs: Programs, any_recording: Path) -> None:
-    program = programs.build("heap_faults.c", *WALKS, link=FAILING)
+    program = programs.build("heap_faults.c", *WALKS, "allocations.c", link=FAILING)
     assert int(run_program(program, any_recording, "reads")) > 10

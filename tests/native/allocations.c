@@ -1,0 +1,40 @@
+#include "allocations.h"
+
+#include <stddef.h>
+
+uint64_t allocations_left;
+
+void *__real_malloc(size_t size);
+void *__real_calloc(size_t count, size_t size);
+void *__real_realloc(void *old, size_t size);
+void *__wrap_malloc(size_t size);
+void *__wrap_calloc(size_t count, size_t size);
+void *__wrap_realloc(void *old, size_t size);
+
+static bool fails(void)
+{
+    return allocations_left && !--allocations_left;
+}
+
+void *__wrap_malloc(size_t size)
+{
+    return fails() ? NULL : __real_malloc(size);
+}
+
+void *__wrap_calloc(size_t count, size_t size)
+{
+    return fails() ? NULL : __real_calloc(count, size);
+}
+
+void *__wrap_realloc(void *old, size_t size)
+{
+    return fails() ? NULL : __real_realloc(old, size);
+}
+
+uint64_t allocations_fail_each(bool (*fail)(uint64_t index))
+{
+    uint64_t cases = 0;
+    while (fail(cases + 1))
+        cases++;
+    return cases;
+}
