@@ -131,6 +131,22 @@ TEST(a_threads_name_is_not_its_state)
     tasks_free(&tasks);
 }
 
+/* Waits until TASK is off CPU and has been charged for its last slice: a thread that the kernel
+ * calls asleep may still be on its way off the CPU. */
+static void wait_asleep(tasks *tasks, task *task)
+{
+    enum { LOOKS = 20 };
+    for (uint32_t looks = 0; looks < LOOKS; looks++) {
+        if (!task->asleep) {
+            while (task_on_cpu(tasks, task))
+                sched_yield();
+            task->asleep = true;
+            looks = 0;
+        }
+        CHECK(task_account(tasks, task));
+    }
+}
+
 TEST(a_thread_that_ran_is_no_longer_asleep)
 {
     worker sleeper = {0};
@@ -139,12 +155,7 @@ TEST(a_thread_that_ran_is_no_longer_asleep)
     task *task = tasks_find(&tasks, sleeper.tid);
     CHECK(task);
     for (uint32_t i = 0; i < 20; i++) {
-        while (task_on_cpu(&tasks, task))
-            sched_yield();
-        CHECK(task_account(&tasks, task));
-        task->asleep = true;
-        for (uint32_t again = 0; again < 20; again++)
-            CHECK(task_account(&tasks, task) && task->asleep);
+        wait_asleep(&tasks, task);
         uint64_t slices = task->slices;
         CHECK(write(sleeper.wake[1], "w", 1) == 1);
         while (task->slices == slices)
