@@ -49,10 +49,13 @@ MAY_IMPORT = {
     "snapshots": {"errors", "outputs"},
     "tracebacks": {"profile"},
     "recording": {"errors", "observe", "profile"},
+    "about": {"version", "observe", "profile", "recording", "runtime"},
+    "sampling": {"errors", "about", "observe", "profile", "recording", "runtime"},
+    "moment": {"errors", "about", "observe", "profile", "recording", "runtime"},
     "target": {
-        *("version", "errors", "permission", "memory", "runtime", "observe", "profile"),
-        "recording",
-        *("profiles", "tracebacks", "watch", "heap", "frozen"),  # which its methods start
+        *("errors", "memory", "runtime", "observe", "profile"),
+        *("about", "recording", "sampling"),
+        *("moment", "profiles", "tracebacks", "watch", "heap"),  # which its methods start
     },
     "watch": {"errors", "observe", "profile", "target"},
     "__init__": {"version", "errors", "profile", "outputs", "target"},

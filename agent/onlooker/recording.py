@@ -1,15 +1,14 @@
-"""What was recorded of a process, and how far a recording is."""
+"""What was recorded of a process and how, and how far a recording is."""
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Final
 
-from onlooker.errors import TargetGone, UsageError
-from onlooker.observe.recorder import Counters, Outcome, Recorder
+from onlooker.errors import UsageError
+from onlooker.observe.recorder import Counters, Pause
 from onlooker.profile.creations import Creations
 from onlooker.profile.kinds import KINDS, Kind
 from onlooker.profile.model import Labels, Location, Mapping, Profile
@@ -22,9 +21,26 @@ STILL_RUNNING: Final = "it goes on"
 TARGET_ENDED: Final = "the target ended"
 TARGET_REPLACED: Final = "the target executed another program"
 
-# Names are learnt soon, since what starts often ends soon, and then as often as a person looks.
-_FIRST_SLICE_NS: Final = 20_000_000
-_SLICE_NS: Final = 200_000_000
+DEFAULT_RATE_HZ: Final = 100.0
+DEFAULT_DEPTH: Final = 512
+MIN_RATE_HZ: Final = 0.01
+MAX_RATE_HZ: Final = 1e6
+MAX_DEPTH: Final = 1 << 16
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """How to record, as Target.record tells. Raises UsageError for a rate or depth beyond reach."""
+
+    rate_hz: float = DEFAULT_RATE_HZ
+    pause: Pause = "auto"
+    depth: int = DEFAULT_DEPTH
+    context_vars: Sequence[str] = ()
+    own_child: bool = False
+
+    def __post_init__(self) -> None:
+        _check_range("rate", self.rate_hz, MIN_RATE_HZ, MAX_RATE_HZ)
+        _check_range("depth", self.depth, 1, MAX_DEPTH)
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,47 +128,6 @@ def truth(counters: Counters) -> tuple[tuple[str, int], ...]:
     )
 
 
-def kinds_to_record(names: Sequence[str]) -> tuple[Kind, ...]:
-    """The kinds of these names, each once. Raises UsageError for one that can't be recorded."""
-    unknown = [name for name in names if name not in KINDS]
-    if unknown or not names:
-        raise UsageError(
-            f"there is no profile kind {', '.join(unknown)!r}",
-            f"The kinds are: {', '.join(KINDS)}.",
-        )
-    chosen = tuple(KINDS[name] for name in dict.fromkeys(names))
-    if memory := [kind.name for kind in chosen if kind.heap]:
-        raise UsageError(
-            f"{' and '.join(memory)} can't be recorded: memory is looked at as it is now",
-            "Use onlooker heap, or Target.heap_profile.",
-        )
-    return chosen
-
-
-def until_its_end(
-    recorder: Recorder,
-    learn: Callable[[], None],
-    seconds: float | None,
-    stop: Callable[[], bool],
-    progress: Callable[[Progress], None],
-    recording: Callable[[], Recording],
-) -> str:
-    """Run until the end, and say why it was one."""
-    began_ns = now_ns = time.monotonic_ns()
-    end_ns = began_ns + round(seconds * 1e9) if seconds is not None else None
-    slice_ns = _FIRST_SLICE_NS
-    while not stop():
-        if end_ns is not None and now_ns >= end_ns:
-            return TIME_IS_UP
-        until_ns = now_ns + slice_ns
-        outcome = recorder.run(until_ns if end_ns is None else min(until_ns, end_ns))
-        if outcome is Outcome.GONE:
-            return TARGET_ENDED
-        try:
-            learn()
-        except TargetGone:
-            return TARGET_ENDED
-        now_ns = time.monotonic_ns()
-        progress(Progress(now_ns - began_ns, recorder.counters, recording))
-        slice_ns = _SLICE_NS
-    return STOPPED
+def _check_range(name: str, value: float, least: float, most: float) -> None:
+    if not least <= value <= most:
+        raise UsageError(f"the {name} {value:g} is not between {least:g} and {most:g}")

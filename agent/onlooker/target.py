@@ -3,41 +3,27 @@
 from __future__ import annotations
 
 import shlex
-import sys
 import threading
 import time
 from collections.abc import Callable, Sequence
-from contextlib import ExitStack
-from dataclasses import replace
 from functools import partial
 from typing import IO, TYPE_CHECKING, Final
 
-from onlooker.errors import TargetGone, UsageError
-from onlooker.observe.circumstances import caveats, circumstances, has_replaced_itself
-from onlooker.observe.contexts import ContextLabels
-from onlooker.observe.creations import thread_watch
-from onlooker.observe.naming import Naming
-from onlooker.observe.recorder import Counters, Pause, Recorder
+from onlooker import about
+from onlooker.errors import UsageError
+from onlooker.observe.recorder import Pause
 from onlooker.profile.kinds import KINDS, Kind
 from onlooker.profile.model import Mapping, Profile
 from onlooker.profile.snapshot import GreenletStack as GreenletStack
 from onlooker.profile.snapshot import Snapshot as Snapshot
 from onlooker.profile.snapshot import TaskStack as TaskStack
 from onlooker.profile.snapshot import ThreadStack as ThreadStack
-from onlooker.recording import (
-    STILL_RUNNING,
-    TARGET_ENDED,
-    TARGET_REPLACED,
-    TIME_IS_UP,
-    kinds_to_record,
-    truth,
-    until_its_end,
-)
+from onlooker.recording import DEFAULT_DEPTH, DEFAULT_RATE_HZ, Options
 from onlooker.recording import Progress as Progress
 from onlooker.recording import Recording as Recording
 from onlooker.runtime.locate import Runtime, locate
 from onlooker.runtime.version import version_text
-from onlooker.version import VERSION
+from onlooker.sampling import kinds_to_record, record
 
 if TYPE_CHECKING:
     from onlooker.heap import MemoryPicture
@@ -46,14 +32,7 @@ if TYPE_CHECKING:
     from onlooker.profiles import CustomProfile, NamedProfile, Profiles
     from onlooker.watch import Watch
 
-DEFAULT_RATE_HZ: Final = 100.0
-DEFAULT_DEPTH: Final = 512
-MIN_RATE_HZ: Final = 0.01
-MAX_RATE_HZ: Final = 1e6
-MAX_DEPTH: Final = 1 << 16
 _TRACEBACK_DEPTH: Final = 1 << 14
-
-_Seen = tuple[Snapshot, Counters]
 
 
 class Target:
@@ -119,108 +98,24 @@ class Target:
         if the target ended before there was anything to return, NotPermitted.
         """
         chosen = kinds_to_record(kinds)
-        _check_range("rate", rate_hz, MIN_RATE_HZ, MAX_RATE_HZ)
-        _check_range("depth", depth, 1, MAX_DEPTH)
-        recorded = [kind for kind in chosen if not (kind.instant or kind.watched)]
-        watched = any(kind.watched for kind in chosen)
-        if not (recorded or watched):
-            return self._taken(chosen, rate_hz, pause, depth, context_vars)
-        wanted = 0
-        if all(kind.wanted for kind in recorded):
-            for kind in recorded:
-                wanted |= kind.wanted
-        facts = 0
-        for kind in recorded:
-            facts |= kind.wanted | kind.also
-        before = circumstances(self.runtime.pid)
-        with ExitStack() as opened:
-            contexts = opened.enter_context(ContextLabels(self.runtime, context_vars))
-            threads = None
-            if watched:
-                threads = opened.enter_context(
-                    thread_watch(
-                        self.runtime, pause, depth, own_child=own_child, alone=not recorded
-                    )
-                )
-            stops: Pause = "never" if threads and threads.watcher else pause  # one tracer at a time
-            alone = threads if not recorded else None
-            naming = alone.naming if alone else Naming(self.runtime)
-            recorder = (alone and alone.watcher) or opened.enter_context(
-                Recorder(
-                    self.runtime,
-                    rate_hz=rate_hz,
-                    facts=facts,
-                    wanted=wanted,
-                    pause=stops,
-                    depth=depth,
-                    own_child=own_child,
-                    contexts=contexts,
-                )
-            )
-            start_ns = time.time_ns()
-            began_ns = time.monotonic_ns()
+        options = Options(rate_hz, pause, depth, context_vars, own_child)
+        if all(kind.instant for kind in chosen):
+            from onlooker import moment
 
-            def learn() -> None:
-                naming.learn(recorder)
-                if threads and not alone:
-                    threads.learn()
+            return moment.recorded(self.runtime, chosen, options)
+        recording = record(self.runtime, chosen, options, seconds, stop, progress)
+        if any(kind.instant for kind in chosen):
+            from onlooker import moment  # not before the first sample, which would wait for it
 
-            def recording(end: str = STILL_RUNNING) -> Recording:
-                counters = recorder.counters
-                after = circumstances(self.runtime.pid)
-                notes = caveats(before, after, counters, may_pause=stops != "never")
-                notes += contexts.caveats(counters.contextless)
-                notes += threads.caveats if threads else ()
-                return Recording(
-                    kinds=chosen,
-                    rate_hz=rate_hz,
-                    start_ns=start_ns,
-                    duration_ns=duration_ns or time.monotonic_ns() - began_ns,
-                    end=end,
-                    counters=counters,
-                    pauses_ns=tuple(sorted(recorder.pauses_ns())),
-                    caveats=notes,
-                    comments=(
-                        *self._comments(
-                            f"recorded: {','.join(kind.name for kind in chosen)} at {rate_hz:g} Hz,"
-                            f" pause {pause}, depth {depth}; ended: {end}",
-                            counters,
-                        ),
-                        *notes,
-                    ),
-                    mapping=self._mapping,
-                    rows=recorder.rows(),
-                    stack=partial(naming.stack, recorder.stacks()),
-                    threads=naming.threads(recorder.threads()),
-                    values=contexts.values(),
-                    creations=threads.creations() if threads else None,
-                )
-
-            duration_ns = 0
-            end = until_its_end(recorder, learn, seconds, stop, progress, recording)
-            duration_ns = time.monotonic_ns() - began_ns
-            recorder.finish()
-            if threads:
-                threads.finish()
-            try:
-                learn()
-            except TargetGone:
-                pass  # it has just ended; what was learnt before names nearly all
-            if end == TARGET_ENDED and has_replaced_itself(self.runtime):
-                end = TARGET_REPLACED
-            if end in {TARGET_ENDED, TARGET_REPLACED} and not (recorder.counters.samples or alone):
-                raise TargetGone(f"{end} (process {self.runtime.pid}) before anything was sampled")
-            found = recording(end)
-            if any(kind.instant for kind in chosen):
-                found = self._with_snapshot(found, pause, depth, context_vars)
-            return found
+            recording = moment.at_its_end(recording, self.runtime, options)
+        return recording
 
     def stacks(self, *, pause: Pause = "auto", depth: int = DEFAULT_DEPTH) -> list[ThreadStack]:
         """Every thread's stack, now; the thread that started first comes first."""
-        _check_range("depth", depth, 1, MAX_DEPTH)
         from onlooker.observe import snapshot
 
-        return snapshot.threads(self.runtime, pause=pause, depth=depth)
+        options = Options(pause=pause, depth=depth)
+        return snapshot.threads(self.runtime, pause=options.pause, depth=options.depth)
 
     def snapshot(
         self,
@@ -235,69 +130,10 @@ class Target:
         ``pause`` is about threads: no task is stopped. ``variables``: with those of threads' and
         greenlets' functions. Raises UsageError, TargetGone, NotPermitted.
         """
-        return self._snapshot(pause, depth, context_vars, variables)[0]
+        from onlooker import moment
 
-    def _snapshot(
-        self, pause: Pause, depth: int, names: Sequence[str], variables: bool = False
-    ) -> _Seen:
-        _check_range("depth", depth, 1, MAX_DEPTH)
-        seen, counters = self._seen(pause, depth, names, variables)
-        what = f"taken: goroutine, pause {pause}, depth {depth}"
-        comments = *self._comments(what, counters), *seen.caveats
-        return replace(seen, comments=comments), counters
-
-    def _seen(
-        self, pause: Pause, depth: int, names: Sequence[str], variables: bool = False
-    ) -> _Seen:
-        from onlooker.observe import snapshot as at  # not before the first sample, which would wait
-
-        return at.take(
-            self.runtime, pause=pause, depth=depth, context_vars=names, variables=variables
-        )
-
-    def _with_snapshot(
-        self, recording: Recording, pause: Pause, depth: int, names: Sequence[str]
-    ) -> Recording:
-        """The recording, with a picture of its end."""
-        try:
-            seen, _ = self._seen(pause, depth, names)
-        except TargetGone:
-            caveat = "the target ended: goroutine is empty"
-            seen = Snapshot((), (), (), time.time_ns(), (), self._mapping, (caveat,))
-        comments = *recording.comments, *seen.caveats
-        return replace(
-            recording,
-            caveats=(*recording.caveats, *seen.caveats),
-            comments=comments,
-            snapshot=replace(seen, comments=comments),
-        )
-
-    def _taken(
-        self,
-        chosen: tuple[Kind, ...],
-        rate_hz: float,
-        pause: Pause,
-        depth: int,
-        names: Sequence[str],
-    ) -> Recording:
-        """A recording of nothing but one moment."""
-        snapshot, counters = self._snapshot(pause, depth, names)
-        return Recording(
-            kinds=chosen,
-            rate_hz=rate_hz,
-            start_ns=snapshot.time_ns,
-            duration_ns=0,
-            end=TIME_IS_UP,
-            counters=counters,
-            pauses_ns=(),
-            caveats=snapshot.caveats,
-            comments=snapshot.comments,
-            mapping=snapshot.mapping,
-            rows=(),
-            stack=lambda _: (),
-            threads={},
-            snapshot=snapshot,
-        )
+        options = Options(pause=pause, depth=depth, context_vars=context_vars)
+        return moment.look(self.runtime, options, variables=variables)[0]
 
     def profiles(self) -> list[NamedProfile]:
         """Every profile that can be had at any moment, by name, and those made by new_profile.
@@ -319,7 +155,7 @@ class Target:
         """
         from onlooker.watch import Watch
 
-        _check_range("rate", rate_hz, MIN_RATE_HZ, MAX_RATE_HZ)
+        Options(rate_hz)  # raises now, and not in the watch's thread
         with self._lock:
             if self._watch and self._watch.running:
                 raise UsageError("watching already in use")
@@ -374,8 +210,8 @@ class Target:
             return self._watch.profile(kind.name)
         mapping, comment = self._describe()
         note = f"{kind.name}: empty, as nobody watches: Target.watch() starts that"
-        about = build.Recording(1, time.time_ns(), 0, (comment, note), mapping)
-        return build.build(kind, (), lambda _: (), {}, about)
+        empty = build.Recording(1, time.time_ns(), 0, (comment, note), mapping)
+        return build.build(kind, (), lambda _: (), {}, empty)
 
     def heap_profile(
         self,
@@ -422,8 +258,8 @@ class Target:
             picture.sites,
             rate=heap.RATE,
             time_ns=picture.time_ns,
-            comments=(*self._about(), *picture.comments, *status),
-            mapping=self._mapping,
+            comments=(*about.comments(self.runtime), *picture.comments, *status),
+            mapping=about.mapping_of(self.runtime),
             all_frames=all_frames or picture.source == "objects",
         )
 
@@ -443,8 +279,9 @@ class Target:
         from onlooker.observe import creations
         from onlooker.profile import build, threadcreate
 
-        about = build.Recording(1, time.time_ns(), 0, self._about(), self._mapping)
-        return threadcreate.threadcreate(creations.existing(self.runtime), about)
+        comments, mapping = about.comments(self.runtime), about.mapping_of(self.runtime)
+        now = build.Recording(1, time.time_ns(), 0, comments, mapping)
+        return threadcreate.threadcreate(creations.existing(self.runtime), now)
 
     def tracebacks(self, *, pause: Pause = "auto") -> str:
         """Every stack as a text for people, as the goroutine profile's with ``debug=2``.
@@ -454,36 +291,16 @@ class Target:
         from onlooker import tracebacks
 
         identity = self.runtime.identity
-        about = f"process {identity.pid}: Python {self.version} ({identity.executable})"
+        process = f"process {identity.pid}: Python {self.version} ({identity.executable})"
         # More frames than are shown, so that those at the root are among them.
         snapshot = self.snapshot(pause=pause, depth=_TRACEBACK_DEPTH)
-        return tracebacks.as_text(f"{about}: {shlex.join(identity.argv)}", snapshot)
+        return tracebacks.as_text(f"{process}: {shlex.join(identity.argv)}", snapshot)
 
     def _record_cpu(self, rate_hz: float, stop: Callable[[], bool]) -> Profile:
         return self.record(["cpu"], rate_hz=rate_hz, stop=stop).profile("cpu")
 
     def _describe(self) -> tuple[Mapping, str]:
-        return self._mapping, self._target_comment()
-
-    def _target_comment(self) -> str:
-        identity = self.runtime.identity
-        started = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(identity.start_time_ns / 1e9))
-        target = f"{identity.program}, pid {identity.pid}, started {started}, Python {self.version}"
-        return f"target: {target} ({identity.executable}): {shlex.join(identity.argv)}"
-
-    def _about(self) -> tuple[str, ...]:
-        return f"onlooker {VERSION}: {shlex.join(sys.argv)}", self._target_comment()
-
-    def _comments(self, what: str, counters: Counters) -> tuple[str, ...]:
-        return (
-            *self._about(),
-            what,
-            "truth: " + ", ".join(f"{name} {value}" for name, value in truth(counters)),
-        )
-
-    @property
-    def _mapping(self) -> Mapping:
-        return Mapping(self.runtime.image_path, self.runtime.build_id)
+        return about.mapping_of(self.runtime), about.target_comment(self.runtime)
 
 
 def _grown() -> list[Kind]:
@@ -493,8 +310,3 @@ def _grown() -> list[Kind]:
         for kind in KINDS.values()
         if not (kind.timed or kind.instant or kind.watched or kind.heap)
     ]
-
-
-def _check_range(name: str, value: float, least: float, most: float) -> None:
-    if not least <= value <= most:
-        raise UsageError(f"the {name} {value:g} is not between {least:g} and {most:g}")

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 from onlooker import Snapshot, Target, TaskStack
-from onlooker.target import DEFAULT_DEPTH
+from onlooker.recording import DEFAULT_DEPTH
 
 from tests.conftest import StartTarget
 from tests.interpreters import Interpreter

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from onlooker import Target
-from onlooker.target import DEFAULT_DEPTH, Progress
+from onlooker.recording import DEFAULT_DEPTH, Progress
 
 from tests.commands import onlooker
 from tests.conftest import StartTarget

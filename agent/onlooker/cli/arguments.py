@@ -15,13 +15,19 @@ from onlooker.observe.recorder import PAUSES, Pause
 from onlooker.profile.difference import By
 from onlooker.profile.heap import HeapBy, Source
 from onlooker.profile.kinds import KINDS
+from onlooker.recording import (
+    DEFAULT_DEPTH,
+    DEFAULT_RATE_HZ,
+    MAX_DEPTH,
+    MAX_RATE_HZ,
+    MIN_RATE_HZ,
+)
 from onlooker.server.settings import (
     DEFAULT_BACKGROUND_HZ,
     DEFAULT_LISTEN,
     DEFAULT_MAX_PROFILES,
     DEFAULT_MAX_SECONDS,
 )
-from onlooker.target import DEFAULT_DEPTH, DEFAULT_RATE_HZ, MAX_DEPTH, MAX_RATE_HZ, MIN_RATE_HZ
 from onlooker.version import VERSION
 
 _EXAMPLES: Final = {
