@@ -9,7 +9,8 @@
 #define TASK_BYTES 1024
 #define FIND_ATTEMPTS 4u
 #define ATTEMPTS 25u /* at a task that moves */
-#define PIECES_AT_ONCE 192u
+#define ATTEMPTS_AT_ONCE 2u
+#define PIECES_AT_ONCE 384u
 #define PENDING 0u /* of a future's state */
 
 /* A task is copied as a whole, but for its head with the count of references. */
@@ -156,6 +157,22 @@ static void find(asyncio_look *look, const asyncio_root *roots, uint32_t count)
         if (found || look->objects.moment.result != ONLOOKER_OK)
             return;
     }
+}
+
+static int by_address(const void *left, const void *right)
+{
+    uint64_t one = ((const place *)left)->address, other = ((const place *)right)->address;
+    return (one > other) - (one < other);
+}
+
+/* What belongs to tasks that lie side by side mostly does so too, and is read at once. */
+static void sort_places(asyncio_look *look)
+{
+    if (look->place_count)
+        qsort(look->places, look->place_count, sizeof *look->places, by_address);
+    for (uint32_t i = 0; i < look->place_count; i++)
+        if (!map_set(&look->by_address, look->places[i].address, i))
+            look->objects.moment.result = ONLOOKER_NO_MEMORY;
 }
 
 /* A task's name: from 3.12 on it may be a number that stands for Task-N. */
@@ -335,22 +352,26 @@ static void add_task(asyncio_look *look, const place *place, read_function *read
 }
 
 /* Reads the tasks from FIRST on that few enough bytes tell of to look at them at once again: they
- * have much in common. Most are still what the blocks say; if any of these is not, each is read
- * again. Returns the next task. */
+ * have much in common. Most are still what the blocks say, or else what new ones say; if any of
+ * these is not, each is read again. Returns the next task. */
 static uint32_t confirm_some(asyncio_look *look, uint32_t first)
 {
     moment *moment = &look->objects.moment;
     uint32_t tasks = look->task_count, awaiters = look->awaiter_count, unsettled = look->unsettled;
     uint32_t next = first;
-    moment_begin(moment, MOMENT_TRACED);
-    do
-        add_task(look, &look->places[next++], read_task);
-    while (next < look->place_count && moment->piece_count < PIECES_AT_ONCE);
-    if (look->unsettled == unsettled && moment_holds(moment))
-        return next;
-    look->task_count = tasks;
-    look->awaiter_count = awaiters;
-    look->unsettled = unsettled;
+    for (uint32_t attempt = 0; attempt < ATTEMPTS_AT_ONCE; attempt++) {
+        moment_begin(moment, MOMENT_TRACED);
+        next = first;
+        do
+            add_task(look, &look->places[next++], read_task);
+        while (next < look->place_count && moment->piece_count < PIECES_AT_ONCE);
+        if (look->unsettled == unsettled && moment_holds(moment))
+            return next;
+        look->task_count = tasks;
+        look->awaiter_count = awaiters;
+        look->unsettled = unsettled;
+        moment_forget(moment);
+    }
     for (uint32_t i = first; i < next; i++)
         add_task(look, &look->places[i], read_again);
     return next;
@@ -359,13 +380,13 @@ static uint32_t confirm_some(asyncio_look *look, uint32_t first)
 int asyncio_read(asyncio_look *look, const asyncio_root *roots, uint32_t count)
 {
     find(look, roots, count);
-    for (uint32_t i = 0; i < look->place_count; i++)
-        add_task(look, &look->places[i], read_task);
-    if (moment_changed(&look->objects.moment)) {
-        look->task_count = look->awaiter_count = look->unsettled = 0;
+    sort_places(look);
+    if (memory_is_still(look->objects.moment.source))
+        for (uint32_t i = 0; i < look->place_count; i++)
+            add_task(look, &look->places[i], read_task);
+    else
         for (uint32_t i = 0; i < look->place_count;)
             i = confirm_some(look, i);
-    }
     return look->objects.moment.result;
 }
 

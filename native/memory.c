@@ -195,6 +195,11 @@ bool memory_alive(const memory *source)
     return !source->pid || pread(source->mem_fd, &byte, 1, 0) != 0;
 }
 
+bool memory_is_still(const memory *source)
+{
+    return !source->pid;
+}
+
 int memory_capture(memory *source)
 {
     source->capturing = source->pid != 0;

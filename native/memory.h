@@ -24,4 +24,7 @@ int memory_read_u64(memory *source, uint64_t address, uint64_t *out);
  * its pid lives on. Always true for a recording. */
 bool memory_alive(const memory *source);
 
+/* Whether it never changes: that of a copy of a process, or a recording. */
+bool memory_is_still(const memory *source);
+
 #endif

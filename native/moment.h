@@ -1,11 +1,9 @@
 /* moment.h: a target's memory as it was at one moment, or else the knowledge that it was not.
  *
- * Small reads are cut out of blocks, each of which is read once. If none of them has changed by the
- * time that moment_changed looks, all was true at one moment: between the last read and that look.
- *
- * Of a target whose memory changes all the time, pieces are remembered instead, from moment_begin
- * on, and moment_holds tells whether they all were true at one moment. Finding the same twice would
- * prove little if there was time enough to change and to change back. */
+ * Small reads are cut out of blocks, each of which is read once. Of memory that is still, that is
+ * all. Of other memory, pieces are remembered from moment_begin on, and moment_holds tells whether
+ * they all were true at one moment. Finding the same twice would prove little if there was time
+ * enough to change and to change back. */
 #ifndef ONLOOKER_MOMENT_H
 #define ONLOOKER_MOMENT_H
 
@@ -38,7 +36,6 @@ typedef struct moment {
     block **blocks;
     uint32_t block_count, block_capacity;
     const block *last; /* that was read from */
-    bool forgot;       /* there were too many blocks to keep all */
     map by_start;      /* address -> pieces */
     piece *pieces;
     uint32_t piece_count, piece_capacity;
@@ -59,9 +56,6 @@ static inline bool moment_word(moment *moment, uint64_t address, uint64_t *out)
 
 /* Forgets the blocks: what is read from now on is read anew. */
 void moment_forget(moment *moment);
-
-/* Whether any of the blocks is not the same any more, or too many were read to tell. */
-bool moment_changed(moment *moment);
 
 /* From now on reads are made so; what was remembered is forgotten. */
 void moment_begin(moment *moment, enum moment_mode mode);

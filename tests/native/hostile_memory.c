@@ -226,6 +226,11 @@ bool memory_alive(const memory *source)
     return source->recorded != NULL;
 }
 
+bool memory_is_still(const memory *source)
+{
+    return source->recorded == NULL;
+}
+
 void memory_close(memory *source)
 {
     if (!source)

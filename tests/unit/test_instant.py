@@ -68,7 +68,7 @@ def test_each_is_a_sample_with_its_labels() -> None:
 def test_equal_ones_add_up_and_the_greatest_come_first() -> None:
     profile = goroutine(picture(tasks=(task("z"), task("y"), task("a"), task("y"))))
     found = [(dict(sample.labels)["task"], sample.values) for sample in profile.samples]
-    assert found == [("y", (2,)), ("a", (1,)), ("z", (1,))]
+    assert found == [("y", (2,)), ("z", (1,)), ("a", (1,))]
 
 
 def test_profile_is_what_go_writes() -> None:

@@ -6,6 +6,7 @@ import re
 import time
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import lru_cache
 from typing import Final
 
 from onlooker.errors import TargetGone
@@ -20,6 +21,7 @@ from onlooker.profile.model import Function, Location, Mapping
 from onlooker.profile.rows import Thread
 from onlooker.profile.snapshot import Snapshot, TaskStack, ThreadStack
 from onlooker.runtime.locate import Runtime
+from onlooker.uncollected import uncollected
 
 # The recorder numbers the code objects that it meets with 32 bits; those of tasks come behind.
 _TASK_CODES: Final = 1 << 32
@@ -40,7 +42,7 @@ def take(
 
     Raises TargetGone, NotPermitted, and UsageError for too many ``context_vars``.
     """
-    with ContextLabels(runtime, context_vars) as contexts:
+    with uncollected(), ContextLabels(runtime, context_vars) as contexts:
         return _take(runtime, pause, depth, contexts, variables)
 
 
@@ -157,13 +159,13 @@ def _tasks(found: Tasks, naming: Naming, idents: dict[int, Thread], depth: int) 
 
     return [
         TaskStack(
-            name=task.name,
-            task_id=task.address,
-            thread=thread(task.thread, task.interpreter),
-            state=task.state,
-            waits_for=task.waits_for,
-            stack=stack(task.stack),
-            awaited_by=task.awaited_by,
+            task.name,
+            task.address,
+            thread(task.thread, task.interpreter),
+            task.state,
+            task.waits_for,
+            stack(task.stack),
+            task.awaited_by,
         )
         for task in found.tasks
     ]
@@ -173,7 +175,7 @@ def _labelled(tasks: list[TaskStack], runtime: Runtime, contexts: ContextLabels)
     """Suspended tasks with what variables are set to in their own contexts."""
     at = runtime.layout.offsets["task_context"]
     found = contexts.read([0 if task.state == "running" else task.task_id + at for task in tasks])
-    return [replace(task, labels=labels) for task, labels in zip(tasks, found, strict=True)]
+    return [task._replace(labels=labels) for task, labels in zip(tasks, found, strict=True)]
 
 
 def _joined(
@@ -191,7 +193,7 @@ def _joined(
             continue
         end = _end(threads[place].stack, naming.location(_of_task(raw.entry), 0).function)
         if end:
-            tasks[index] = replace(task, stack=threads[place].stack[:end])
+            tasks[index] = task._replace(stack=threads[place].stack[:end])
             # Of tasks that start one another eagerly, the innermost is the loop's current one.
             if raw.current:
                 threads[place] = replace(threads[place], task=task.name)
@@ -204,11 +206,18 @@ def _of_task(code: int) -> int:
 
 def _natural(name: str) -> str:
     """A key to sort by that has Task-9 before Task-10."""
-    return _DIGITS.sub(_by_size, name[:_SORTED_BY])
+    name = name[:_SORTED_BY]
+    stem = name.rstrip("0123456789")
+    return _natural_stem(stem) + _by_size(name[len(stem) :])
 
 
-def _by_size(digits: re.Match[str]) -> str:
-    number = digits[0].lstrip("0")
+@lru_cache
+def _natural_stem(stem: str) -> str:
+    return _DIGITS.sub(lambda digits: _by_size(digits[0]), stem)
+
+
+def _by_size(digits: str) -> str:
+    number = digits.lstrip("0")
     return chr(len(number)) + number
 
 

@@ -128,20 +128,21 @@ def _taken(look: Any, found: TaskRoots) -> Tasks:
     ]
     tasks = []
     for each in _TASK.iter_unpack(_bytes(raw.tasks, raw.task_count, _TASK)):
-        address, loop, *texts, root, facts, stack, entry, first, count = each
+        address, loop, at, size, kind, for_at, for_size, for_kind, *rest = each
+        root, facts, stack, entry, first, count = rest
         _, _, interpreter, thread = found.roots[root]
         state = _state(facts, stack)
         tasks.append(
             Task(
                 address,
-                text(*texts[:3]),
+                text(at, size, kind),
                 state,
                 interpreter,
                 thread or found.loops.get(loop, 0),
                 0 if state == "running" else stack,
                 entry,
-                bool(facts & _CURRENT),
-                _waits_for(state, facts, text(*texts[3:])),
+                facts & _CURRENT != 0,
+                _waits_for(state, facts, text(for_at, for_size, for_kind)),
                 tuple(sorted(awaiters[first : first + count])),
             )
         )

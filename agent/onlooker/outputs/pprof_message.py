@@ -32,6 +32,7 @@ class Encoder:
         self._locations: dict[int, int] = {}  # by function and line: there may be very many
         self._addresses = Addresses()
         self._labels: dict[Labels, list[pb.Label]] = {}
+        self._label: dict[tuple[str, str | int], pb.Label] = {}
 
     def write(self, profile: Profile) -> None:
         """Write the whole message. An encoder writes one."""
@@ -112,14 +113,22 @@ class Encoder:
     def _add_labels(self, labels: Labels) -> list[pb.Label]:
         if len(self._labels) >= _LABELS_KEPT:  # each request may have its own
             self._labels.clear()
-        encoded = self._labels[labels] = []
-        for key, value in labels:
-            name = self._string(key)
-            if isinstance(value, str):
-                encoded.append(pb.Label(key=name, str=self._string(value)))
-            else:
-                # The unit is what pprof takes when there is none; with it, a 0 isn't lost.
-                encoded.append(pb.Label(key=name, num=value, num_unit=name))
+        encoded = self._labels[labels] = [
+            self._label.get(label) or self._add_label(label) for label in labels
+        ]
+        return encoded
+
+    def _add_label(self, label: tuple[str, str | int]) -> pb.Label:
+        if len(self._label) >= _LABELS_KEPT:
+            self._label.clear()
+        key, value = label
+        name = self._string(key)
+        if isinstance(value, str):
+            encoded = pb.Label(key=name, str=self._string(value))
+        else:
+            # The unit is what pprof takes when there is none; with it, a 0 isn't lost.
+            encoded = pb.Label(key=name, num=value, num_unit=name)
+        self._label[label] = encoded
         return encoded
 
 

@@ -3,29 +3,37 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import cache
 
 from onlooker.profile.bootstrap import without_bootstrap
 from onlooker.profile.kinds import KINDS
 from onlooker.profile.model import Function, Labels, Location, Profile, Sample
 from onlooker.profile.rows import Thread
 from onlooker.profile.snapshot import Snapshot
+from onlooker.uncollected import uncollected
 
-_NOT_READ = Location(Function("<stack not read>", "<stack not read>", "", 0), 0)
+_NOT_READ = (Location(Function("<stack not read>", "<stack not read>", "", 0), 0),)
 
 
+@uncollected()
 def goroutine(snapshot: Snapshot, *, all_frames: bool = False) -> Profile:
     """Return the profile of all that is under way: threads, suspended tasks, suspended greenlets.
 
     A running task is its thread's sample, which has the task's name as a label. Samples with equal
-    stacks and labels are one; the greatest come first. Bootstrap frames are left out unless
-    ``all_frames``.
+    stacks and labels are one; the greatest come first, else they are in the snapshot's order.
+    Bootstrap frames are left out unless ``all_frames``.
     """
-    counts: dict[tuple[tuple[Location, ...], Labels], int] = {}
+    counts: dict[tuple[int, Labels], int] = {}
+    stacks: dict[tuple[Location, ...], int] = {}
+    numbers: dict[int, int] = {}  # by id: tasks in great number have few stacks
     for stack, labels in _all(snapshot):
-        if not all_frames:
-            stack = tuple(without_bootstrap(stack))
-        counts[stack, labels] = counts.get((stack, labels), 0) + 1
-    ordered = sorted(counts.items(), key=lambda item: (-item[1], item[0][1]))
+        number = numbers.get(id(stack))
+        if number is None:
+            kept = stack if all_frames else tuple(without_bootstrap(stack))
+            number = numbers[id(stack)] = stacks.setdefault(kept, len(stacks))
+        counts[number, labels] = counts.get((number, labels), 0) + 1
+    ordered = sorted(counts.items(), key=lambda item: item[1], reverse=True)
+    by_number = list(stacks)
     kind = KINDS["goroutine"]
     return Profile(
         kind=kind.name,
@@ -34,7 +42,9 @@ def goroutine(snapshot: Snapshot, *, all_frames: bool = False) -> Profile:
         period=kind.fixed_period,
         time_ns=snapshot.time_ns,
         duration_ns=0,
-        samples=[Sample(stack, (count,), labels) for (stack, labels), count in ordered],
+        samples=[
+            Sample(by_number[number], (count,), labels) for (number, labels), count in ordered
+        ],
         comments=snapshot.comments,
         mapping=snapshot.mapping,
     )
@@ -44,7 +54,8 @@ def _all(snapshot: Snapshot) -> Iterator[tuple[tuple[Location, ...], Labels]]:
     threads = [thread.thread for thread in snapshot.threads]
     several = len({thread.interpreter for thread in threads}) > 1
 
-    def labels(thread: Thread, *more: tuple[str, str]) -> Labels:
+    @cache
+    def labels_of(thread: Thread) -> Labels:
         found: list[tuple[str, str]] = []
         if thread.name:
             found.append(("thread", thread.name))
@@ -52,11 +63,14 @@ def _all(snapshot: Snapshot) -> Iterator[tuple[tuple[Location, ...], Labels]]:
             found.append(("thread_id", str(thread.thread_id)))
         if several:
             found.append(("interpreter", str(thread.interpreter)))
-        return (*found, *((key, value) for key, value in more if value))
+        return tuple(found)
+
+    def labels(thread: Thread, *more: tuple[str, str]) -> Labels:
+        return (*labels_of(thread), *[label for label in more if label[1]])
 
     for thread in snapshot.threads:
         state = "running" if thread.on_cpu else "waiting" if thread.read else ""
-        stack = thread.stack if thread.read else (_NOT_READ,)
+        stack = thread.stack if thread.read else _NOT_READ
         about = labels(thread.thread, ("task", thread.task), ("state", state))
         yield stack, about + thread.labels
     for task in snapshot.tasks:

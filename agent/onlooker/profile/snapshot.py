@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from onlooker.profile.model import Labels, Location, Mapping
 from onlooker.profile.rows import Thread
@@ -34,9 +34,8 @@ class ThreadStack:
     variables: tuple[FrameVariables, ...] | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class TaskStack:
-    """What one asyncio task is doing.
+class TaskStack(NamedTuple):
+    """What one asyncio task is doing. A tuple because there may be very many.
 
     ``state`` is "running"; "waiting" for ``waits_for``, which is another task (``Task 'name'``) or
     the type of a future; "runnable" if its turn comes without anything else having to happen; or
