@@ -74,7 +74,11 @@ void cpu_charge_native_threads(cpu *cpu)
     tasks_scan(cpu->tasks);
     for (uint32_t i = 0; i < cpu->tasks->count; i++) {
         task *task = cpu->tasks->items[i];
-        if (task_account(cpu->tasks, task) && !task->python && task->run_ns != task->charged_ns)
+        bool foreign = !task->python;
+        /* A thread of Python's that has just been created has no thread state of its own yet. */
+        bool sure = foreign && (task->foreign || !task->newborn);
+        task->foreign = foreign;
+        if (task_account(cpu->tasks, task) && sure && task->run_ns != task->charged_ns)
             charge_native_thread(cpu, task);
     }
 }

@@ -53,22 +53,14 @@ static int read_still(recorder *recorder, thread *thread, uint32_t *stack, uint3
     return result;
 }
 
-/* Up to 3.11 a thread state that is made for a thread to come says that it is its creator's. It has
- * no frames, and the creator's own is behind it. */
-static bool read_any(recorder *recorder, int32_t tid, uint32_t *stack, uint32_t *record)
+static thread *find_any(recorder *recorder, int32_t tid)
 {
     const threads *threads = &recorder->threads;
-    bool met = false;
-    for (uint32_t i = 0; i < threads->count; i++) {
-        thread *thread = threads->items[i];
-        if (thread->inner || !is(thread, tid))
-            continue;
-        met = true;
-        if (read_still(recorder, thread, stack, record) == ONLOOKER_OK &&
-            recorder->stacks.nodes[*stack].code != ONLOOKER_CODE_NO_FRAME)
-            break;
-    }
-    return met;
+    refresh(recorder);
+    for (uint32_t i = 0; i < threads->count; i++)
+        if (!threads->items[i]->inner && is(threads->items[i], tid))
+            return threads->items[i];
+    return NULL;
 }
 
 static uint32_t native_record(recorder *recorder, int32_t tid)
@@ -89,14 +81,11 @@ int creator_count(recorder *recorder, int32_t tid)
     if (!memory_alive(recorder->source))
         return ONLOOKER_GONE;
     thread *thread = find_holder(recorder, tid);
-    bool met = thread;
-    if (met)
+    for (uint32_t i = 0; i < REFRESHES && !thread; i++)
+        thread = find_any(recorder, tid);
+    if (thread) {
         read_still(recorder, thread, &stack, &record);
-    for (uint32_t i = 0; i < REFRESHES && !met; i++) {
-        refresh(recorder);
-        met = read_any(recorder, tid, &stack, &record);
-    }
-    if (!met) {
+    } else {
         stack = stacks_pseudo(&recorder->stacks, ONLOOKER_CODE_NATIVE);
         record = native_record(recorder, tid);
     }

@@ -309,7 +309,7 @@ static int refresh(recorder *recorder, uint64_t now_ns)
 
 static int look_at_threads(recorder *recorder, uint64_t now_ns)
 {
-    bool changed = recorder->stale;
+    bool changed = recorder->stale || recorder->threads.unbegun;
     int result = ONLOOKER_OK;
     if (!changed && now_ns - recorder->checked_ns >= CHANGED_INTERVAL_NS) {
         result = threads_changed(&recorder->threads, &changed);

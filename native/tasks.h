@@ -15,6 +15,7 @@ typedef struct task {
     int schedstat_fd, stat_fd, syscall_fd; /* -1: not open */
     bool gone;
     bool python;            /* some Python thread state refers to it */
+    bool foreign;           /* none did when the CPU time of such threads was last given out */
     bool asleep;            /* was off CPU when run_ns and slices were what they are now */
     bool wait_known;        /* wait and waits_at are of this sleep */
     uint32_t wait;          /* ONLOOKER_WAIT_... */

@@ -126,14 +126,27 @@ static int32_t native_id(const threads *threads, const unsigned char *tstate, ui
     return tid;
 }
 
-static thread *known(const threads *threads, uint64_t tstate, uint64_t thread_id,
+static bool has_frame(const layout *layout, uint64_t tstate, const unsigned char *bytes)
+{
+    if (layout->thread_cframe == ONLOOKER_NONE)
+        return load_u64(bytes, layout->thread_current_frame);
+    /* A state's own _PyCFrame is for outside of Python functions. */
+    return load_u64(bytes, layout->thread_cframe) - tstate >= PAGE_SIZE;
+}
+
+static thread *known(const threads *threads, uint64_t tstate, const unsigned char *bytes,
                      int64_t interpreter_id)
 {
+    const layout *layout = threads->layout;
     uint32_t index = map_get(&threads->by_tstate, tstate);
     thread *found = index == MAP_ABSENT ? NULL : threads->items[index];
-    return found && found->thread_id == thread_id &&
-                   threads->records[found->record].interpreter == interpreter_id &&
-                   !(found->task && found->task->gone)
+    if (!found || found->thread_id != load_u64(bytes, layout->thread_id) ||
+        threads->records[found->record].interpreter != interpreter_id)
+        return NULL;
+    const task *task = found->task;
+    return !task || (!task->gone &&
+                     (layout->thread_native_thread_id == ONLOOKER_NONE ||
+                      task->target_tid == native_id(threads, bytes, found->thread_id)))
                ? found
                : NULL;
 }
@@ -144,16 +157,18 @@ static thread *meet(threads *threads, uint64_t tstate, uint32_t interpreter,
     const layout *layout = threads->layout;
     uint64_t thread_id = load_u64(bytes, layout->thread_id);
     const struct interpreter *of = &threads->interpreters[interpreter];
-    thread *thread = known(threads, tstate, thread_id, of->id);
+    thread *thread = known(threads, tstate, bytes, of->id);
     if (thread) {
         thread->interpreter = interpreter;
         return thread;
     }
-    task *task =
-        threads->tasks ? tasks_find(threads->tasks, native_id(threads, bytes, thread_id)) : NULL;
+    int32_t tid = native_id(threads, bytes, thread_id);
+    task *task = threads->tasks ? tasks_find(threads->tasks, tid) : NULL;
     /* A thread state whose thread has ended, or has not begun, runs nothing. */
-    if (threads->tasks && !task)
+    if (threads->tasks && !task) {
+        threads->unbegun |= layout->thread_native_thread_id != ONLOOKER_NONE && !tid;
         return NULL;
+    }
     thread = calloc(1, sizeof *thread);
     if (!thread)
         return NULL;
@@ -181,6 +196,8 @@ static int read_threads(threads *threads, uint32_t interpreter, thread ***list, 
     size = furthest(size, layout->thread_interp, 8);
     size = furthest(size, layout->thread_id, 8);
     size = furthest(size, layout->thread_native_thread_id, 8);
+    size = furthest(size, layout->thread_cframe, 8);
+    size = furthest(size, layout->thread_current_frame, 8);
     if (size > sizeof bytes)
         return ONLOOKER_FAULT;
     uint64_t tstate = threads->interpreters[interpreter].threads_head;
@@ -198,6 +215,7 @@ static int read_threads(threads *threads, uint32_t interpreter, thread ***list, 
         thread *thread = meet(threads, tstate, interpreter, bytes, now_ns);
         if (thread) {
             thread->seen = true;
+            thread->framed = has_frame(layout, tstate, bytes);
             (*list)[(*count)++] = thread;
         }
         tstate = load_u64(bytes, layout->thread_next);
@@ -212,22 +230,42 @@ static void forget(threads *threads, thread *thread)
     free(thread);
 }
 
+/* A thread state is made by who creates the thread. Until that begins it has no native thread yet
+ * or, up to 3.11, it says that it is its creator's. So of an interpreter's states that claim one
+ * native thread those with no frame are nobody's, but for the oldest if none has. */
+static void leave_out_unbegun(threads *threads)
+{
+    map claimed = {0}; /* by the kernel's id */
+    for (uint32_t i = threads->count; i-- > 0;) {
+        thread *thread = threads->items[i];
+        if (!thread->task)
+            continue;
+        uint32_t tid = (uint32_t)thread->task->tid, index = map_get(&claimed, tid);
+        struct thread *older = index == MAP_ABSENT ? NULL : threads->items[index];
+        if (older && older->interpreter == thread->interpreter &&
+            !(older->framed && thread->framed)) {
+            threads->unbegun = true;
+            (thread->framed ? older : thread)->inner = true;
+            if (!thread->framed)
+                continue;
+        }
+        if (!map_set(&claimed, tid, i))
+            break;
+    }
+    map_free(&claimed);
+}
+
 /* A thread that runs in several interpreters has a state in each; the newest interpreter's calls
  * stand on those of the one it was entered from. States beyond OUTER_LIMIT begin a stack of their
  * own. */
 static void link_same_os_threads(threads *threads)
 {
-    for (uint32_t i = 0; i < threads->count; i++) {
-        threads->items[i]->outer = NULL;
-        threads->items[i]->inner = false;
-        threads->items[i]->level = 0;
-    }
     if (threads->interpreter_count < 2)
         return;
     map outermost = {0}; /* so far, by the kernel's id */
     for (uint32_t i = 0; i < threads->count; i++) {
         thread *thread = threads->items[i];
-        if (!thread->task)
+        if (!thread->task || thread->inner)
             continue;
         uint32_t last = map_get(&outermost, (uint32_t)thread->task->tid);
         if (last != MAP_ABSENT && threads->items[last]->level + 1 < OUTER_LIMIT) {
@@ -249,6 +287,7 @@ int threads_refresh(threads *threads, uint64_t now_ns)
         new_record(threads, 0, -1, NULL);
     for (uint32_t i = 0; i < threads->count; i++)
         threads->items[i]->seen = false;
+    threads->unbegun = false;
     map_clear(&threads->met);
     int result = read_interpreters(threads);
     for (uint32_t i = 0; result == ONLOOKER_OK && i < threads->interpreter_count; i++)
@@ -281,7 +320,11 @@ int threads_refresh(threads *threads, uint64_t now_ns)
         threads->records[list[i]->record].alive = 1;
         if (list[i]->task)
             list[i]->task->python = true;
+        list[i]->outer = NULL;
+        list[i]->inner = false;
+        list[i]->level = 0;
     }
+    leave_out_unbegun(threads);
     link_same_os_threads(threads);
     return result == ONLOOKER_FAULT ? ONLOOKER_OK : result;
 }

@@ -31,9 +31,10 @@ typedef struct thread {
     uint32_t record;
     task *task;             /* NULL: a recording, or a thread that the kernel does not know */
     struct thread *outer;   /* the same OS thread's state in the interpreter it came from */
-    bool inner;             /* some other thread's `outer`: sampled with that one */
+    bool inner;             /* some other thread's `outer`, sampled with that one, or not begun */
     uint32_t level;         /* how many steps of `outer` lead here */
     bool seen;              /* by the refresh that is under way */
+    bool framed;            /* had a frame then */
     bool settled;           /* `stack` is what it has been asleep with */
     uint32_t stack;         /* of the last sample */
     uint32_t values;        /* of context variables, likewise: a set */
@@ -61,6 +62,7 @@ typedef struct threads {
     uint32_t interpreter_count, interpreter_capacity;
     thread **items; /* newest interpreter first, newest thread first */
     uint32_t count, capacity;
+    bool unbegun;  /* some state's thread had not begun at the last refresh */
     map by_tstate; /* -> items */
     map met;       /* addresses of interpreters and thread states in the refresh under way */
     thread_record *records;

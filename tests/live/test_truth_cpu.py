@@ -110,12 +110,19 @@ def test_more_threads_than_cores(interpreter: Interpreter, start_target: StartTa
 
 
 def test_short_lives(interpreter: Interpreter, start_target: StartTarget) -> None:
-    """Most threads come and go between two samples; their time is there all the same."""
+    """Most threads come and go between two samples; their time is there all the same.
+
+    What is not theirs yet is nobody's, least of all the thread's that makes them.
+    """
     target = start_target(interpreter, PROGRAM, "short_lives")
-    target.read_json()
+    (giver,) = target.read_json()["give_lives"]
     whole = Account(lambda: process_ns(target.pid))
-    profile = record(target.pid, 0.5, 100, whole).profile("cpu")
+    profile = record(target.pid, 0.5, 1000, whole).profile("cpu")
     whole.assert_is(cpu_ns(profile), running=2)
+    for sample in profile.samples:
+        functions = set(map(short_name, sample.stack))
+        if dict(sample.labels)["thread_id"] == str(giver) and functions != {"<not sampled>"}:
+            assert "give_lives" in functions and "short_life" not in functions
 
 
 def test_native_thread(interpreter: Interpreter, start_target: StartTarget) -> None:

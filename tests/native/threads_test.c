@@ -15,7 +15,8 @@ enum {
     THREAD_INTERP = 8,
     THREAD_ID = 16,
     THREAD_NATIVE_ID = 24,
-    THREAD_SIZE = 32
+    THREAD_FRAME = 32,
+    THREAD_SIZE = 64
 };
 
 /* Four interpreters that all claim states of one thread, this one. */
@@ -46,13 +47,13 @@ static layout make_layout(void)
     new.thread_interp = THREAD_INTERP;
     new.thread_id = THREAD_ID;
     new.thread_native_thread_id = THREAD_NATIVE_ID;
+    new.thread_current_frame = THREAD_FRAME;
     return new;
 }
 
 /* STATES thread states, so many for each of INTERPRETERS interpreters. */
-static memory *open_arena(uint32_t states, uint32_t interpreters)
+static void fill_arena(uint32_t states, uint32_t interpreters)
 {
-    static uint64_t addresses[PAGES];
     uint32_t each = states / interpreters;
     put(RUNTIME + RUNTIME_HEAD, INTERPRETER(0));
     for (uint32_t i = 0; i < interpreters; i++) {
@@ -65,7 +66,13 @@ static memory *open_arena(uint32_t states, uint32_t interpreters)
         put(STATE(i) + THREAD_INTERP, INTERPRETER(i / each));
         put(STATE(i) + THREAD_ID, 1);
         put(STATE(i) + THREAD_NATIVE_ID, (uint64_t)getpid());
+        put(STATE(i) + THREAD_FRAME, 1);
     }
+}
+
+static memory *open_arena(void)
+{
+    static uint64_t addresses[PAGES];
     for (uint64_t i = 0; i < PAGES; i++)
         addresses[i] = RUNTIME + i * PAGE_SIZE;
     memory *source = memory_open_recording(addresses, arena, PAGES);
@@ -95,7 +102,8 @@ static uint32_t check_links(const threads *threads)
 
 static void check_states(uint32_t states, uint32_t interpreters, uint32_t longest)
 {
-    memory *source = open_arena(states, interpreters);
+    fill_arena(states, interpreters);
+    memory *source = open_arena();
     layout layout = make_layout();
     options options = {.runtime = RUNTIME, .pthread_tid_offset = ONLOOKER_NONE};
     tasks tasks = {0};
@@ -125,4 +133,39 @@ TEST(a_thread_of_one_interpreter_stands_on_nothing)
 TEST(more_states_of_a_thread_than_anybody_has)
 {
     check_states(STATES, INTERPRETERS, 1024);
+}
+
+/* Of two states of one interpreter, the newer one first. */
+static void check_unbegun(bool newer_is_sampled, bool older_is_sampled, bool unbegun)
+{
+    memory *source = open_arena();
+    layout layout = make_layout();
+    options options = {.runtime = RUNTIME, .pthread_tid_offset = ONLOOKER_NONE};
+    tasks tasks = {0};
+    CHECK(tasks_init(&tasks, getpid(), false));
+    threads threads = {.source = source, .layout = &layout, .options = &options, .tasks = &tasks};
+    CHECK_EQUAL(threads_refresh(&threads, 0), ONLOOKER_OK);
+    CHECK_EQUAL(threads.unbegun, unbegun);
+    bool sampled[2] = {false, false};
+    for (uint32_t i = 0; i < threads.count; i++)
+        sampled[threads.items[i]->walk.tstate == STATE(1)] = !threads.items[i]->inner;
+    CHECK_EQUAL(sampled[0], newer_is_sampled);
+    CHECK_EQUAL(sampled[1], older_is_sampled);
+    threads_free(&threads);
+    tasks_free(&tasks);
+    memory_close(source);
+}
+
+TEST(a_state_whose_thread_has_not_begun_is_nobodys)
+{
+    fill_arena(2, 1);
+    check_unbegun(true, true, false);
+    put(STATE(0) + THREAD_FRAME, 0);
+    check_unbegun(false, true, true);
+    put(STATE(1) + THREAD_FRAME, 0);
+    check_unbegun(false, true, true);
+    put(STATE(0) + THREAD_FRAME, 1);
+    check_unbegun(true, false, true);
+    put(STATE(0) + THREAD_NATIVE_ID, 0);
+    check_unbegun(false, true, true);
 }
