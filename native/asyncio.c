@@ -309,7 +309,9 @@ static enum outcome read_task(asyncio_look *look, const place *place, asyncio_ta
                                    (chain.created ? ONLOOKER_TASK_CREATED : 0),
                           .stack = chain.stack,
                           .entry = chain.entry,
-                          .first_awaiter = look->awaiter_count};
+                          .first_awaiter = look->awaiter_count,
+                          .first_frame = chain.first_frame,
+                          .frames = chain.frames};
     if (fields.waiter && !read_waiter(look, fields.waiter, out))
         return OUTCOME_FAULT;
     look->serial++;
@@ -319,14 +321,32 @@ static enum outcome read_task(asyncio_look *look, const place *place, asyncio_ta
     return OUTCOME_READ;
 }
 
+/* How much was told. */
+typedef struct mark {
+    uint32_t tasks, awaiters, frames, unsettled;
+} mark;
+
+static mark mark_here(const asyncio_look *look)
+{
+    return (mark){look->task_count, look->awaiter_count, look->awaits.frame_count, look->unsettled};
+}
+
+static void take_back(asyncio_look *look, mark mark)
+{
+    look->task_count = mark.tasks;
+    look->awaiter_count = mark.awaiters;
+    look->awaits.frame_count = mark.frames;
+    look->unsettled = mark.unsettled;
+}
+
 /* Reads a task until all that was read for it is true at one moment. */
 static enum outcome read_again(asyncio_look *look, const place *place, asyncio_task *out)
 {
     moment *moment = &look->objects.moment;
-    uint32_t awaiters = look->awaiter_count;
+    mark before = mark_here(look);
     for (uint32_t i = 0; i < ATTEMPTS && moment->result == ONLOOKER_OK; i++) {
         moment_begin(moment, i ? MOMENT_FRESH : MOMENT_TRACED);
-        look->awaiter_count = awaiters;
+        take_back(look, before);
         enum outcome outcome = read_task(look, place, out);
         if (moment_holds(moment))
             return outcome; /* even a fault: it can't be a task */
@@ -339,7 +359,7 @@ typedef enum outcome read_function(asyncio_look *, const place *, asyncio_task *
 static void add_task(asyncio_look *look, const place *place, read_function *read)
 {
     asyncio_task task;
-    uint32_t awaiters = look->awaiter_count;
+    mark before = mark_here(look);
     enum outcome outcome = read(look, place, &task);
     if (outcome == OUTCOME_READ &&
         array_reserve((void **)&look->tasks, &look->task_capacity, look->task_count,
@@ -347,7 +367,7 @@ static void add_task(asyncio_look *look, const place *place, read_function *read
         look->tasks[look->task_count++] = task;
         return;
     }
-    look->awaiter_count = awaiters;
+    take_back(look, before);
     look->unsettled += outcome != OUTCOME_NO_TASK;
 }
 
@@ -357,7 +377,7 @@ static void add_task(asyncio_look *look, const place *place, read_function *read
 static uint32_t confirm_some(asyncio_look *look, uint32_t first)
 {
     moment *moment = &look->objects.moment;
-    uint32_t tasks = look->task_count, awaiters = look->awaiter_count, unsettled = look->unsettled;
+    mark before = mark_here(look);
     uint32_t next = first;
     for (uint32_t attempt = 0; attempt < ATTEMPTS_AT_ONCE; attempt++) {
         moment_begin(moment, MOMENT_TRACED);
@@ -365,11 +385,9 @@ static uint32_t confirm_some(asyncio_look *look, uint32_t first)
         do
             add_task(look, &look->places[next++], read_task);
         while (next < look->place_count && moment->piece_count < PIECES_AT_ONCE);
-        if (look->unsettled == unsettled && moment_holds(moment))
+        if (look->unsettled == before.unsettled && moment_holds(moment))
             return next;
-        look->task_count = tasks;
-        look->awaiter_count = awaiters;
-        look->unsettled = unsettled;
+        take_back(look, before);
         moment_forget(moment);
     }
     for (uint32_t i = first; i < next; i++)
@@ -390,15 +408,64 @@ int asyncio_read(asyncio_look *look, const asyncio_root *roots, uint32_t count)
     return look->objects.moment.result;
 }
 
+static bool is_at(moment *moment, const asyncio_piece *piece, const unsigned char *copies)
+{
+    unsigned char now[4096];
+    for (uint32_t done = 0, step; done < piece->length; done += step) {
+        step = piece->length - done < sizeof now ? piece->length - done : sizeof now;
+        if (!moment_read(moment, piece->address + done, now, step) ||
+            memcmp(now, copies + piece->at + done, step))
+            return false;
+    }
+    return true;
+}
+
+/* Whether both have the same stack, in the same frames. */
+static bool stands_alike(const asyncio_look *look, const asyncio_task *one,
+                         const asyncio_task *other)
+{
+    const uint64_t *frames = look->awaits.frames;
+    return one->stack == other->stack && one->facts == other->facts &&
+           one->frames == other->frames &&
+           (!one->frames || !memcmp(frames + one->first_frame, frames + other->first_frame,
+                                    one->frames * sizeof *frames));
+}
+
+bool asyncio_confirm(asyncio_look *look, uint32_t index, const asyncio_piece *pieces,
+                     uint32_t count, const unsigned char *copies)
+{
+    moment *moment = &look->objects.moment;
+    asyncio_task now, *told = &look->tasks[index];
+    const place *place = &look->places[map_get(&look->by_address, told->address)];
+    mark before = mark_here(look);
+    moment->effort = 0; /* the caller's efforts are bounded */
+    moment_begin(moment, MOMENT_FRESH);
+    bool holds = read_task(look, place, &now) == OUTCOME_READ && stands_alike(look, told, &now);
+    for (uint32_t i = 0; holds && i < count; i++)
+        holds = is_at(moment, &pieces[i], copies);
+    holds = holds && moment_holds(moment);
+    take_back(look, before);
+    if (holds)
+        return true;
+    moment_forget(moment);
+    if (read_again(look, place, &now) == OUTCOME_READ)
+        *told = now;
+    else
+        take_back(look, before);
+    return false;
+}
+
 void asyncio_get(const asyncio_look *look, asyncio_tasks *out)
 {
     *out = (asyncio_tasks){.tasks = look->tasks,
                            .awaiters = look->awaiters,
+                           .frames = look->awaits.frames,
                            .texts = look->objects.texts,
                            .nodes = look->awaits.stacks.nodes,
                            .text_bytes = look->objects.text_bytes,
                            .task_count = look->task_count,
                            .awaiter_count = look->awaiter_count,
+                           .frame_count = look->awaits.frame_count,
                            .node_count = look->awaits.stacks.node_count,
                            .code_count = look->awaits.codes.entry_count,
                            .unsettled = look->unsettled};

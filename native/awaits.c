@@ -7,10 +7,11 @@
 #define STACK_BYTES (1u << 20) /* of one frame */
 #define CODE_BYTES (1 << 26)   /* of a code object's instructions */
 #define CODE_ATTEMPTS 4u
+#define FRAMES_LIMIT (1u << 24) /* of all chains */
 
 /* A suspended frame. */
 typedef struct suspended {
-    uint64_t code, awaited;
+    uint64_t address, code, awaited;
     int64_t lasti;
     bool ended, created, executing;
 } suspended;
@@ -47,6 +48,7 @@ void awaits_free(awaits *awaits)
     stacks_free(&awaits->stacks);
     ranges_free(&awaits->checked);
     free(awaits->copy);
+    free(awaits->frames);
 }
 
 /* Whether the frame will go on in an `await` or `yield from`, by the instruction there. */
@@ -76,7 +78,8 @@ static bool read_inline(awaits *awaits, uint64_t address, suspended *out)
     int32_t state = head[layout->generator_frame_state];
     bool awaiting = state == layout->generator_awaits || state == layout->generator_awaits_too;
     bool suspended = awaiting || state == layout->generator_suspended;
-    *out = (struct suspended){.created = state == layout->generator_created,
+    *out = (struct suspended){.address = address + (uint32_t)iframe,
+                              .created = state == layout->generator_created,
                               .executing = state == layout->generator_executing};
     out->ended = !suspended && !out->created && !out->executing;
     if (out->ended)
@@ -125,12 +128,13 @@ static bool read_frame_object(awaits *awaits, uint64_t address, suspended *out)
 {
     const asyncio_layout *layout = &awaits->objects->layout;
     objects *objects = awaits->objects;
-    uint64_t frame, top, bytecode;
+    uint64_t top, bytecode;
     int32_t lasti;
     unsigned char opcode;
     *out = (struct suspended){.lasti = -1};
-    if (!word_at(objects, address, layout->generator_frame, &frame))
+    if (!word_at(objects, address, layout->generator_frame, &out->address))
         return false;
+    uint64_t frame = out->address;
     out->ended = !frame;
     if (out->ended)
         return true;
@@ -218,8 +222,11 @@ static bool push(awaits *awaits, const suspended *frame, chain *out)
     if (code == CODES_HIDDEN)
         return true;
     uint32_t stack = stacks_push(&awaits->stacks, out->stack, code, (int32_t)frame->lasti);
-    if (stack == STACK_FULL)
+    if (stack == STACK_FULL ||
+        !array_reserve((void **)&awaits->frames, &awaits->frame_capacity, awaits->frame_count,
+                       sizeof *awaits->frames, FRAMES_LIMIT))
         return false;
+    awaits->frames[awaits->frame_count++] = frame->address;
     if (!out->frames++)
         out->entry = code;
     out->stack = stack;
@@ -230,7 +237,8 @@ bool awaits_follow(awaits *awaits, uint64_t address, chain *out)
 {
     const asyncio_layout *layout = &awaits->objects->layout;
     uint64_t mark = 0;
-    *out = (chain){.stack = STACK_EMPTY, .entry = ONLOOKER_CODE_NO_FRAME};
+    *out = (chain){
+        .stack = STACK_EMPTY, .entry = ONLOOKER_CODE_NO_FRAME, .first_frame = awaits->frame_count};
     for (uint32_t steps = 1; address && address != mark && steps < CHAIN_LIMIT; steps++) {
         const object_type *type = objects_type(awaits->objects, address);
         suspended frame;

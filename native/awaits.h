@@ -11,8 +11,9 @@
 typedef struct chain {
     uint32_t stack; /* the leaf's node */
     uint32_t frames;
-    uint32_t entry; /* the code of its first frame; ONLOOKER_CODE_NO_FRAME if there is none */
-    bool created;   /* the coroutine has not run yet */
+    uint32_t first_frame; /* their addresses: so many from `first_frame` on */
+    uint32_t entry;       /* the code of its first frame; ONLOOKER_CODE_NO_FRAME if there is none */
+    bool created;         /* the coroutine has not run yet */
     bool executing;
 } chain;
 
@@ -23,6 +24,8 @@ typedef struct awaits {
     ranges checked; /* what tells a code object from others, and its bytes */
     unsigned char *copy;
     uint32_t copy_capacity;
+    uint64_t *frames; /* addresses of the frames of all chains, roots first */
+    uint32_t frame_count, frame_capacity;
 } awaits;
 
 /* False when memory runs out or the layouts make no sense. */

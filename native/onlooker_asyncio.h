@@ -75,17 +75,26 @@ typedef struct asyncio_task {
     uint32_t entry; /* its coroutine's code, ONLOOKER_CODE_NO_FRAME if it has none */
     uint32_t first_awaiter;
     uint32_t awaiters; /* names of tasks that wait for it: so many from `first_awaiter` on */
+    uint32_t first_frame;
+    uint32_t frames; /* addresses of the stack's, its root's first: so many from `first_frame` on */
 } asyncio_task;
+
+/* Bytes of the target that were read for a task's variables. */
+typedef struct asyncio_piece {
+    uint64_t address;
+    uint32_t at; /* of their copy */
+    uint32_t length;
+} asyncio_piece;
 
 typedef struct asyncio_tasks {
     const asyncio_task *tasks;
     const asyncio_text *awaiters;
+    const uint64_t *frames;
     const unsigned char *texts;
     const node *nodes; /* as recorder_nodes */
     uint64_t text_bytes;
-    uint32_t task_count, awaiter_count, node_count, code_count;
+    uint32_t task_count, awaiter_count, frame_count, node_count, code_count;
     uint32_t unsettled; /* tasks that never held still */
-    uint32_t unused;
 } asyncio_tasks;
 
 typedef struct asyncio_look asyncio_look;
@@ -104,7 +113,12 @@ asyncio_look *asyncio_open(memory *source, const layout *codes, const asyncio_la
 /* Reads all tasks; once. Returns ONLOOKER_OK, _GONE, _DENIED or _NO_MEMORY. */
 int asyncio_read(asyncio_look *look, const asyncio_root *roots, uint32_t count);
 
-/* What was read, which belongs to the look. */
+/* Whether at one moment task number INDEX is as it was told and COPIES are what lies at PIECES. If
+ * not, it is told anew, unless it never holds still or has ended. */
+bool asyncio_confirm(asyncio_look *look, uint32_t index, const asyncio_piece *pieces,
+                     uint32_t count, const unsigned char *copies);
+
+/* What was read, which belongs to the look: until it reads more. */
 void asyncio_get(const asyncio_look *look, asyncio_tasks *out);
 
 /* As recorder_code. */

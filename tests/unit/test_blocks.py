@@ -10,7 +10,7 @@ from onlooker.memory import READ_LIMIT_BYTES, ProcessMemory
 from onlooker.runtime.asyncio_offsets import plausible
 from onlooker.runtime.blocks import Blocks, Traced
 
-SIZE = 100_000
+SIZE = 1_000_000
 
 
 @pytest.fixture
@@ -58,18 +58,18 @@ def test_what_is_not_there_is_a_fault(memory: ProcessMemory, address: int, lengt
 
 def test_trace_holds_until_something_changes(memory: ProcessMemory) -> None:
     place, traced = Place(), Traced(memory)
-    for at in range(0, SIZE, 40):  # more pieces than one call takes
+    for at in range(0, SIZE, 1500):  # more spans than one call takes, twice
         traced.read(place.address + at, 8)
     # It is a matter of time, too: on a busy machine not each attempt is quick enough.
     assert any(traced.holds() for _ in range(1000))
-    place.put(410, 0xFF)  # between two pieces
+    place.put(3010, 0xFF)  # between two pieces
     assert any(traced.holds() for _ in range(1000))
-    place.put(400, 0xFF)
+    place.put(3000, 0xFF)
     assert not any(traced.holds() for _ in range(10))
     with pytest.raises(MemoryFault, match="just changed"):
-        traced.read(place.address + 400, 8)
+        traced.read(place.address + 3000, 8)
     traced.forget()
-    assert traced.read(place.address + 400, 1) == b"\xff"
+    assert traced.read(place.address + 3000, 1) == b"\xff"
 
 
 GOOD = (168, 136, 96, 108, 109, 128, 152, 225864, 10880, 968, 864, 872, 880)

@@ -377,8 +377,8 @@ def _dumping(parser: _Parser) -> None:
     parser.add_argument(
         "--locals",
         action="store_true",
-        help="show the variables of the functions that threads and greenlets are in, as they were"
-        " when the stack was read: values of"
+        help="show the variables of the functions that threads, tasks and greenlets are in, as they"
+        " were when the stack was read: values of"
         " builtin types, of others the type; a thread that runs is stopped for it, for 50 ms at"
         " most (not with --pause never: what moves is left out)",
     )

@@ -22,6 +22,8 @@ from onlooker.target import GreenletStack, Snapshot, Target, TaskStack, ThreadSt
 # Of very many tasks most wait in the same few places.
 _STACKS_KEPT: Final = 1024
 
+_MOVED: Final = "    (its variables moved each time that they were read)"
+
 
 def run(arguments: Arguments) -> int:
     """Print the stacks, as text or JSON."""
@@ -74,19 +76,21 @@ def _lines(target: Target, snapshot: Snapshot, variables: bool) -> Iterator[str]
         if not thread.read:
             yield "    (its stack could not be read: it kept moving)"
         if variables and thread.read and thread.variables is None:
-            yield "    (its variables moved each time that they were read)"
+            yield _MOVED
         yield from _stack(thread)
     for task in snapshot.tasks:
         yield ""
         yield ", ".join(_about_task(task))
-        yield from _indented(task.stack)
+        if variables and task.stack and task.variables is None:
+            yield _MOVED
+        yield from _stack(task) if task.variables else _indented(task.stack)
     for greenlet in snapshot.greenlets:
         yield ""
         yield ", ".join(_about_greenlet(greenlet))
         yield from _stack(greenlet)
 
 
-def _stack(found: ThreadStack | GreenletStack) -> Iterator[str]:
+def _stack(found: ThreadStack | TaskStack | GreenletStack) -> Iterator[str]:
     variables = found.variables or ()
     for index, location in enumerate(found.stack):
         yield f"    {_frame(location)}"
@@ -185,7 +189,7 @@ def as_json(target: Target, snapshot: Snapshot, variables: bool = False) -> str:
                 "waits_for": stack.waits_for,
                 "awaited_by": list(stack.awaited_by),
                 "labels": dict(stack.labels),
-                "stack": _frames(stack.stack),
+                "stack": _frames(stack.stack, stack.variables, variables),
             }
             for stack in snapshot.tasks
         ],

@@ -54,7 +54,7 @@ def _take(
     if variables:
         threads = with_variables(runtime, naming, threads, idents, pause, depth)
     time_ns = time.time_ns()
-    found = read_tasks(runtime)
+    found = read_tasks(runtime, frames_with_variables=depth if variables else 0)
     naming.adopt((_of_task(number), code) for number, code in found.codes.items())
     tasks = _tasks(found, naming, idents, depth)
     if contexts.asked:
@@ -166,6 +166,7 @@ def _tasks(found: Tasks, naming: Naming, idents: dict[int, Thread], depth: int) 
             task.waits_for,
             stack(task.stack),
             task.awaited_by,
+            variables=task.variables,
         )
         for task in found.tasks
     ]
@@ -193,7 +194,9 @@ def _joined(
             continue
         end = _end(threads[place].stack, naming.location(_of_task(raw.entry), 0).function)
         if end:
-            tasks[index] = task._replace(stack=threads[place].stack[:end])
+            thread = threads[place]
+            variables = None if thread.variables is None else thread.variables[:end]
+            tasks[index] = task._replace(stack=thread.stack[:end], variables=variables)
             # Of tasks that start one another eagerly, the innermost is the loop's current one.
             if raw.current:
                 threads[place] = replace(threads[place], task=task.name)

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, Final, NamedTuple
 
 from onlooker._native import ffi, lib
 from onlooker.errors import OnlookerError, TargetGone
 from onlooker.observe.recorder import CODE_FIRST, NODE_BYTES, Code, Stacks, native_layout, to_code
+from onlooker.observe.task_variables import task_variables
 from onlooker.permission import not_permitted
-from onlooker.profile.snapshot import TaskState
+from onlooker.profile.snapshot import FrameVariables, TaskState
 from onlooker.runtime.asyncio_offsets import TaskOffsets
 from onlooker.runtime.asyncio_roots import RootKind, TaskRoots
 from onlooker.runtime.locate import Runtime
@@ -30,7 +31,7 @@ _WAITED: Final[int] = lib.ONLOOKER_TASK_WAITED
 _FOR_TASK: Final[int] = lib.ONLOOKER_TASK_FOR_TASK
 
 _TEXT: Final = struct.Struct("=QII")
-_TASK: Final = struct.Struct("=QQ QII QII IIIIII")
+_TASK: Final = struct.Struct("=QQ QII QII IIIIII II")
 _ENCODINGS: Final = {0: "utf-8", 1: "latin-1", 2: "utf-16-le", 4: "utf-32-le"}
 
 
@@ -40,7 +41,8 @@ class Task(NamedTuple):
     ``thread`` is threading's ident of the thread that runs its loop, 0 if none does. ``entry`` is
     the number of its coroutine's code, below CODE_FIRST if it is no Python function. ``current``:
     it is the one that its loop runs, and not one that runs only in that it starts another eagerly.
-    ``waits_for`` and ``awaited_by`` name tasks and other futures.
+    ``waits_for`` and ``awaited_by`` name tasks and other futures. ``variables`` are those of the
+    stack's frames, leaf first.
     """
 
     address: int
@@ -53,6 +55,7 @@ class Task(NamedTuple):
     current: bool
     waits_for: str
     awaited_by: tuple[str, ...]
+    variables: tuple[FrameVariables, ...] | None
 
 
 class Tasks(NamedTuple):
@@ -64,7 +67,7 @@ class Tasks(NamedTuple):
     unsettled: int
 
 
-def read_tasks(runtime: Runtime, *, copy: bool = False) -> Tasks:
+def read_tasks(runtime: Runtime, *, copy: bool = False, frames_with_variables: int = 0) -> Tasks:
     """Read the tasks of all interpreters. What can't be read is left out.
 
     With ``copy`` the runtime's memory is that of a copy, and read through its file. Raises
@@ -97,7 +100,10 @@ def read_tasks(runtime: Runtime, *, copy: bool = False) -> Tasks:
             raise not_permitted(runtime.pid)
         if result == lib.ONLOOKER_NO_MEMORY:
             raise OnlookerError("out of memory")
-        return _taken(look, found)
+        variables = (
+            task_variables(runtime, look, frames_with_variables) if frames_with_variables else {}
+        )
+        return _taken(look, found, variables)
     finally:
         lib.asyncio_close(look)
         lib.memory_close(memory)
@@ -118,7 +124,9 @@ def tasks_layout(runtime: Runtime, tasks: TaskOffsets) -> Any:
     return layout
 
 
-def _taken(look: Any, found: TaskRoots) -> Tasks:
+def _taken(
+    look: Any, found: TaskRoots, variables: Mapping[int, tuple[FrameVariables, ...]]
+) -> Tasks:
     """What the reader found, in our words."""
     raw = ffi.new("asyncio_tasks *")
     lib.asyncio_get(look, raw)
@@ -126,10 +134,10 @@ def _taken(look: Any, found: TaskRoots) -> Tasks:
     awaiters = [
         text(*each) for each in _TEXT.iter_unpack(_bytes(raw.awaiters, raw.awaiter_count, _TEXT))
     ]
-    tasks = []
+    tasks: list[Task] = []
     for each in _TASK.iter_unpack(_bytes(raw.tasks, raw.task_count, _TASK)):
         address, loop, at, size, kind, for_at, for_size, for_kind, *rest = each
-        root, facts, stack, entry, first, count = rest
+        root, facts, stack, entry, first, count, _, _ = rest
         _, _, interpreter, thread = found.roots[root]
         state = _state(facts, stack)
         tasks.append(
@@ -144,6 +152,7 @@ def _taken(look: Any, found: TaskRoots) -> Tasks:
                 facts & _CURRENT != 0,
                 _waits_for(state, facts, text(for_at, for_size, for_kind)),
                 tuple(sorted(awaiters[first : first + count])),
+                variables.get(len(tasks)),
             )
         )
     code = ffi.new("code_text *")

@@ -45,7 +45,8 @@ class TaskStack(NamedTuple):
 
     ``task_id`` is its address. ``thread`` is the one that runs its event loop; its ``thread_id`` is
     0 if none does. ``awaited_by`` are the names of the tasks that wait for this one. ``labels`` are
-    the context variables that were asked for, a moment later, if it does not run.
+    the context variables that were asked for, a moment later, if it does not run. ``variables``
+    are as those of threads.
     """
 
     name: str
@@ -56,6 +57,7 @@ class TaskStack(NamedTuple):
     stack: tuple[Location, ...]
     awaited_by: tuple[str, ...]
     labels: Labels = ()
+    variables: tuple[FrameVariables, ...] | None = None
 
 
 @dataclass(frozen=True, slots=True)

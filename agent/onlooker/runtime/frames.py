@@ -60,6 +60,13 @@ class Frames:
             frame = _word(raw, offsets["frame_previous"])
         raise MemoryFault("there are more frames than any program has")
 
+    def suspended(self, address: int) -> Frame:
+        """Return the frame of a generator or coroutine that is suspended: nobody has called it."""
+        found = self.under(address, 2)
+        if len(found) != 1:
+            raise MemoryFault(f"there is no suspended frame at {address:#x}")
+        return found[0]
+
     def of_object(self, address: int) -> int:
         """Return the frame of a frame object, which up to 3.10 is the frame."""
         if self._objects.type_name(address) != "frame":
