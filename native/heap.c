@@ -131,7 +131,11 @@ static uint32_t object_type(heap *heap, uint64_t address)
     uint64_t count = words[0];
     if (heap->layout.object_refcount_bytes == 4)
         count &= COUNT_MASK;
-    return count && count < COUNT_LIMIT ? types_at(&heap->types, words[1]) : TYPE_NONE;
+    /* Of an array of pointers to types, in a program at a low address, the first looks like a
+     * count. */
+    return count && count < COUNT_LIMIT && types_at(&heap->types, words[0]) == TYPE_NONE
+               ? types_at(&heap->types, words[1])
+               : TYPE_NONE;
 }
 
 /* Whether an object is on one of the collector's lists. Static ones may have no head. */

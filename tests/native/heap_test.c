@@ -225,6 +225,24 @@ TEST(what_a_million_objects_claim_is_looked_at_twice)
     CHECK(walk(&LAYOUT).broken > count / 2);
 }
 
+TEST(an_array_of_types_is_no_object)
+{
+    begin();
+    uint64_t code = make_type("code", 0, 48, 0);
+    uint64_t object = make_object(code, 0, 0, 0, 0);
+    const uint64_t array[] = {TYPE_TYPE, code, TYPE_TYPE, code};
+    CHECK_EQUAL(pwrite(fd, array, sizeof array, HUGE_BLOCK), sizeof array);
+    const heap_range range = {BASE, BASE + MEMORY_BYTES, 1};
+    heap *heap = heap_new(
+        &LAYOUT,
+        &(heap_options){.fd = fd, .type_type = TYPE_TYPE, .ranges = &range, .range_count = 1});
+    for (uint64_t at = HUGE_BLOCK; at < HUGE_BLOCK + sizeof array; at += 8)
+        CHECK_EQUAL(heap_add_root(heap, at, ONLOOKER_HELD_ROOTS, 0), ONLOOKER_FAULT);
+    CHECK_EQUAL(heap_add_root(heap, object, ONLOOKER_HELD_ROOTS, 0), ONLOOKER_OK);
+    heap_free(heap);
+    close(fd);
+}
+
 TEST(types_of_types_may_go_round)
 {
     begin();
