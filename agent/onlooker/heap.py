@@ -13,6 +13,7 @@ from onlooker.frozen import Frozen, frozen
 from onlooker.memory import Freeze
 from onlooker.observe import heap_sites
 from onlooker.observe.heap import Heap, HeapTotals, HeapType
+from onlooker.observe.heap_ranges import heap_ranges
 from onlooker.observe.memory_rows import (
     MemoryRow,
     malloc_free,
@@ -107,10 +108,11 @@ def _objects(
 ) -> MemoryPicture:
     progress("freezing", 0)
     with still(runtime, freeze) as (picture, runtime_then):
-        mappings = read_mappings(runtime.pid)  # of about the same moment
+        ranges = heap_ranges(runtime_then, picture.pid)
+        mappings = read_mappings(runtime.pid, picture.pid, ranges)
         with Heap(
             runtime_then,
-            picture.pid,
+            ranges,
             graph=by == "path",
             progress=lambda count: progress("walking", count),
         ) as heap:
@@ -120,8 +122,7 @@ def _objects(
             totals, types = heap.totals, heap.types
             progress("finding owners", totals.objects)
             sites = _sites(heap, by)
-            images = [(start, end) for start, end, in_image in heap.ranges if in_image]
-    rows = memory_rows(resident(mappings, images), totals, pools, free) if mappings else []
+    rows = memory_rows(resident(mappings), totals, pools, free) if mappings else []
     notes = (*picture.notes, *_doubts(totals))
     comments = (_how(picture), *_about_objects(by, totals), *notes)
     return MemoryPicture(

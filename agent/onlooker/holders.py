@@ -12,6 +12,7 @@ from onlooker.errors import UsageError
 from onlooker.heap import Progress, still
 from onlooker.memory import Freeze
 from onlooker.observe.heap import Heap
+from onlooker.observe.heap_ranges import heap_ranges
 from onlooker.observe.heap_sites import Paths, how_held
 from onlooker.observe.owners import Owners
 from onlooker.runtime.locate import Runtime
@@ -131,7 +132,8 @@ def _looked(runtime: Runtime, freeze: Freeze, progress: Progress) -> Iterator[tu
     progress("freezing", 0)
     with still(runtime, freeze) as (picture, runtime_then):
         walking: Callable[[int], None] = lambda count: progress("walking", count)  # noqa: E731
-        with Heap(runtime_then, picture.pid, graph=True, progress=walking) as heap:
+        ranges = heap_ranges(runtime_then, picture.pid)
+        with Heap(runtime_then, ranges, graph=True, progress=walking) as heap:
             picture.release()
             progress("finding owners", heap.totals.objects)
             with Owners(heap.graph) as owners:

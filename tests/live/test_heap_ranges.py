@@ -40,7 +40,7 @@ def test_reservations(any_interpreter: Interpreter, start_target: StartTarget) -
         assert sum(end - start for start, end in inside) < GIB
         touched = place + 32 * GIB
         assert any(start <= touched < end for start, end in inside)
-        with Heap(runtime, target.pid, graph=True) as heap:
+        with Heap(runtime, ranges, graph=True) as heap:
             (kind,) = [kind for kind in heap.types if kind.qualified == "__main__.Held"]
         assert kind.objects == 1234
     finally:

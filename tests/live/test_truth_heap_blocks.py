@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 from onlooker.observe.heap import Heap
-from onlooker.observe.memory_rows import malloc_free, read_mappings
+from onlooker.observe.memory_rows import Mapping, malloc_free, read_mappings
 
 from tests.conftest import StartTarget
 from tests.interpreters import Interpreter, Target
@@ -139,12 +139,14 @@ def test_free_blocks_are_those_that_malloc_counts(
 ) -> None:
     target = start_target(interpreter, FREES)
     told = int(target.read_line())
-    mappings = read_mappings(target.pid)
+    mappings = read_mappings(target.pid, target.pid, [])
     assert mappings
     with heap_of(target.pid) as heap:
         resident = malloc_free(mappings, heap.free_bytes)
-        whole = [(region, region.end - region.start) for region, _ in mappings.sizes]
-        found = malloc_free(mappings._replace(sizes=whole), heap.free_bytes)
+        whole = [
+            Mapping(each.region, each.region.end - each.region.start) for each in mappings.found
+        ]
+        found = malloc_free(mappings._replace(found=whole), heap.free_bytes)
     assert told > 4 * 800 * 2000
     assert found == told
     assert told // 2 < resident <= told

@@ -7,7 +7,7 @@ from typing import Any, Final, NamedTuple
 
 from onlooker._native import ffi, lib
 from onlooker.errors import MemoryFault, NotReady, OnlookerError
-from onlooker.observe.heap_ranges import heap_ranges
+from onlooker.observe.heap_ranges import HeapRange
 from onlooker.observe.interruptible import interruptible
 from onlooker.observe.tasks import read_tasks
 from onlooker.runtime.collector import collectors
@@ -94,8 +94,8 @@ class HeapPools(NamedTuple):
 class Heap:
     """The objects of a process that stands still, found when this is made.
 
-    ``runtime`` is the process's, with a memory that reads what stands still; ``pid`` is whose
-    /proc/PID/maps fits that. With ``graph``, ``graph`` is a ``graph *`` for Owners afterwards.
+    ``runtime`` is the process's, with a memory that reads what stands still; ``ranges`` is where in
+    that objects may be. With ``graph``, ``graph`` is a ``graph *`` for Owners afterwards.
     ``progress`` is called now and then with the number of objects; what it raises ends the walk.
 
     Raises NotReady if the collector is at work, whose lists are not whole then, and OnlookerError
@@ -105,7 +105,7 @@ class Heap:
     def __init__(
         self,
         runtime: Runtime,
-        pid: int,
+        ranges: Sequence[HeapRange],
         *,
         graph: bool = False,
         progress: Callable[[int], None] = lambda _: None,
@@ -118,11 +118,9 @@ class Heap:
         self._labels: dict[tuple[str, ...], int] = {}
         self.graph: Any = None
         heads = list(self._heads())
-        self.ranges = heap_ranges(runtime, pid)
-        """Where objects may be: start, end, whether a program or library is mapped there."""
-        self._heap = self._new(self.ranges, graph=graph)
+        self._heap = self._new(ranges, graph=graph)
         try:
-            self._walk(heads, self.ranges)
+            self._walk(heads, ranges)
             if graph:
                 self.graph = ffi.new("graph *")
                 self._check(lib.heap_make_graph(self._heap, self.graph))
@@ -227,7 +225,7 @@ class Heap:
                 )
             yield from collector.heads()
 
-    def _new(self, ranges: Sequence[tuple[int, int, bool]], *, graph: bool) -> Any:
+    def _new(self, ranges: Sequence[HeapRange], *, graph: bool) -> Any:
         offsets = self._runtime.layout.offsets
         fields = (name for name, _ in ffi.typeof("heap_layout").fields)
         layout = ffi.new("heap_layout *", {name: offsets[name] for name in fields})
@@ -269,7 +267,7 @@ class Heap:
             return pointer(pointer(modules + offsets["object_type"]) + offsets["object_type"])
         raise MemoryFault("there is no interpreter")
 
-    def _walk(self, heads: Sequence[int], ranges: Sequence[tuple[int, int, bool]]) -> None:
+    def _walk(self, heads: Sequence[int], ranges: Sequence[HeapRange]) -> None:
         for head in heads:
             self._check(lib.heap_add_list(self._heap, head))
         for root in heap_roots(self._runtime, self._task_roots()):

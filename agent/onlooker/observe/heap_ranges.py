@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Sequence
-from typing import Final
+from typing import Final, NamedTuple
 
 from onlooker.errors import MemoryFault
 from onlooker.runtime.locate import Runtime, load_images
@@ -13,11 +13,20 @@ from onlooker.runtime.maps import Region, read_maps
 _PAGE: Final = 4096
 _PIECE: Final = 2 << 20
 _LARGE: Final = 256 << 20
-_IN_USE: Final = 0x40  # of an entry's highest byte: swapped out, or 0x80: present
+_ENTRY: Final = 8
+_PRESENT, _SWAPPED = 0x80, 0x40  # of an entry's highest byte
 
 
-def heap_ranges(runtime: Runtime, pid: int) -> list[tuple[int, int, bool]]:
-    """Return where objects may be: start, end, and whether it belongs to a program or library.
+class HeapRange(NamedTuple):
+    """Where objects may be, and whether it belongs to a program or library."""
+
+    start: int
+    end: int
+    in_image: bool
+
+
+def heap_ranges(runtime: Runtime, pid: int) -> list[HeapRange]:
+    """Return where objects may be.
 
     That is what a process may write to and doesn't share, and of its images all that it may read;
     of large mappings only what there is memory for. Raises MemoryFault.
@@ -46,19 +55,47 @@ def heap_ranges(runtime: Runtime, pid: int) -> list[tuple[int, int, bool]]:
     return _merged(found)
 
 
+class PageMap:
+    """/proc/PID/pagemap, which tells of each page where it is.
+
+    It has 8 bytes for each, whose two highest bits do (Documentation/admin-guide/mm/pagemap.rst).
+    """
+
+    def __init__(self, pid: int) -> None:
+        self._file = open(f"/proc/{pid}/pagemap", "rb", buffering=0)
+
+    def __enter__(self) -> PageMap:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._file.close()
+
+    def is_in_use(self, start: int, end: int) -> bool:
+        """Whether any of these pages is in memory or swapped out, as far as is known."""
+        entries = self._read(start, end)
+        return len(entries) < (end - start) // _PAGE or max(entries) >= _SWAPPED
+
+    def present_bytes(self, start: int, end: int) -> int:
+        """What is in memory of these pages."""
+        return sum(entry >= _PRESENT for entry in self._read(start, end)) * _PAGE
+
+    def _read(self, start: int, end: int) -> bytes:
+        """The highest byte of each entry."""
+        length = (end - start) // _PAGE * _ENTRY
+        return os.pread(self._file.fileno(), length, start // _PAGE * _ENTRY)[_ENTRY - 1 :: _ENTRY]
+
+
 def _present(pid: int, start: int, end: int) -> Iterator[tuple[int, int]]:
     """Yield the parts of a mapping that are in memory or swapped out, in pieces.
 
-    Of a reservation most is neither, and no bitmap shall be made for that. /proc/PID/pagemap has 8
-    bytes for each page, whose two highest bits tell (Documentation/admin-guide/mm/pagemap.rst).
+    Of a reservation most is neither, and no bitmap shall be made for that.
     """
     try:
-        with open(f"/proc/{pid}/pagemap", "rb", buffering=0) as file:
+        with PageMap(pid) as pages:
             for at in range(start, end, _PIECE):
-                length = min(_PIECE, end - at)
-                entries = os.pread(file.fileno(), length // _PAGE * 8, at // _PAGE * 8)
-                if len(entries) != length // _PAGE * 8 or max(entries[7::8]) >= _IN_USE:
-                    yield at, at + length
+                piece = at, min(at + _PIECE, end)
+                if pages.is_in_use(*piece):
+                    yield piece
     except OSError:
         yield start, end
 
@@ -80,11 +117,11 @@ def _split(region: Region, data: Sequence[tuple[int, int]]) -> Iterator[tuple[in
         yield at, region.end, False
 
 
-def _merged(ranges: Sequence[tuple[int, int, bool]]) -> list[tuple[int, int, bool]]:
-    merged: list[tuple[int, int, bool]] = []
+def _merged(ranges: Sequence[tuple[int, int, bool]]) -> list[HeapRange]:
+    merged: list[HeapRange] = []
     for start, end, in_image in ranges:
         if merged and merged[-1][1:] == (start, in_image):
-            merged[-1] = (merged[-1][0], end, in_image)
+            merged[-1] = merged[-1]._replace(end=end)
         else:
-            merged.append((start, end, in_image))
+            merged.append(HeapRange(start, end, in_image))
     return merged

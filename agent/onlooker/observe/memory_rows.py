@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Final, NamedTuple
 
 from onlooker.observe.heap import HeapPools, HeapTotals
+from onlooker.observe.heap_ranges import HeapRange, PageMap
 from onlooker.runtime.maps import Region, parse_region
 
 _KIB: Final = 1024
 _LINES_LIMIT: Final = 1 << 22
 _ARENA_ALIGNMENT: Final = 64 << 20  # HEAP_MAX_SIZE of glibc's malloc/arena.c
+
+_NOT_CLONED: Final = {"dc", "wf"}
+"""Flags of mappings whose memory a clone lacks: MADV_DONTFORK's and MADV_WIPEONFORK's."""
 
 
 class MemoryRow(NamedTuple):
@@ -31,34 +35,51 @@ class Resident(NamedTuple):
     stacks: int
 
 
-class Mappings(NamedTuple):
-    """The mappings of a process with their resident bytes, and where stacks of threads are."""
+class Mapping(NamedTuple):
+    """A mapping with its resident bytes, and how many of these a program or library has."""
 
-    sizes: list[tuple[Region, int]]
+    region: Region
+    size: int
+    of_image: int = 0
+
+
+class Mappings(NamedTuple):
+    """The mappings of a process, and where stacks of threads are."""
+
+    found: list[Mapping]
     stack_pointers: list[int]
 
 
-def read_mappings(pid: int) -> Mappings | None:
-    """Read /proc/PID/smaps; None if the process has ended."""
+def read_mappings(pid: int, frozen: int, ranges: Sequence[HeapRange]) -> Mappings | None:
+    """Read /proc/PID/smaps; None if the process has ended.
+
+    ``frozen`` is a clone of it, or itself, ``ranges`` where its objects may be. A clone still has
+    what memory was the process's own; which pages of files are mapped it does not know.
+    """
     try:
-        return Mappings(list(_mappings(pid)), _stack_pointers(pid))
+        now = list(_smaps(pid))
+        then = now if frozen == pid else _as_of_clone(now, _smaps(frozen))
+        with PageMap(frozen) as pages:
+            found = [
+                Mapping(each.region, each.size, _of_image(each, ranges, pages)) for each in then
+            ]
+        return Mappings(found, _stack_pointers(pid))
     except OSError:
         return None
 
 
-def resident(mappings: Mappings, images: Sequence[tuple[int, int]]) -> Resident:
-    """Sum up what is resident. ``images`` is where programs and libraries are mapped."""
+def resident(mappings: Mappings) -> Resident:
+    """Sum up what is resident."""
     total = of_images = files = stacks = 0
-    for region, size in mappings.sizes:
+    for region, size, of_image in mappings.found:
         total += size
-        if any(start <= region.start < end for start, end in images):
-            of_images += size
-        elif region.path == "[stack]" or any(
+        of_images += of_image
+        if region.path == "[stack]" or any(
             region.start <= pointer < region.end for pointer in mappings.stack_pointers
         ):
-            stacks += size
+            stacks += size - of_image
         elif region.inode or region.permissions[3] == "s":
-            files += size
+            files += size - of_image
     return Resident(total, of_images, files, stacks)
 
 
@@ -69,7 +90,7 @@ def malloc_free(mappings: Mappings, free_bytes: Callable[[int, int], int]) -> in
     """
     return sum(
         max(0, free_bytes(region.start, region.end) - (region.end - region.start - size))
-        for region, size in mappings.sizes
+        for region, size, _ in mappings.found
         if region.path == "[heap]" or (not region.inode and region.start % _ARENA_ALIGNMENT == 0)
     )
 
@@ -96,17 +117,54 @@ def memory_rows(
     return rows
 
 
-def _mappings(pid: int) -> Iterator[tuple[Region, int]]:
+class _Smaps(NamedTuple):
+    """What smaps says of a mapping: bytes that are resident, those of these that no file has, and
+    whether a clone has them.
+    """
+
+    region: Region
+    size: int
+    anonymous: int
+    is_cloned: bool
+
+
+def _smaps(pid: int) -> Iterator[_Smaps]:
     region: Region | None = None
+    sizes = {"Rss:": 0, "Anonymous:": 0}
     with open(f"/proc/{pid}/smaps", encoding="utf-8", errors="surrogateescape") as file:
         for number, line in enumerate(file):
             if number > _LINES_LIMIT:
                 return
-            key = line.split(None, 1)[0]
+            key, *values = line.split()
             if not key.endswith(":"):
                 region = parse_region(line)
-            elif key == "Rss:" and region:
-                yield region, int(line.split()[1]) * _KIB
+            elif key in sizes:
+                sizes[key] = int(values[0]) * _KIB
+            elif key == "VmFlags:" and region:  # the last line
+                is_cloned = _NOT_CLONED.isdisjoint(values)
+                yield _Smaps(region, sizes["Rss:"], sizes["Anonymous:"], is_cloned)
+
+
+def _as_of_clone(now: Sequence[_Smaps], clone: Iterable[_Smaps]) -> Iterator[_Smaps]:
+    """Take from the clone what no file has, and from the process what the clone has not."""
+    of_files = {(each.region.start, each.region.inode): each.size - each.anonymous for each in now}
+    for each in clone:
+        of_file = of_files.get((each.region.start, each.region.inode), 0)
+        yield each._replace(size=each.anonymous + of_file)
+    yield from (each for each in now if not each.is_cloned)
+
+
+def _of_image(mapping: _Smaps, ranges: Sequence[HeapRange], pages: PageMap) -> int:
+    """Bytes of the mapping that an image has: all that its file has, and parts of what has none."""
+    region = mapping.region
+    parts = [
+        (max(start, region.start), min(end, region.end))
+        for start, end, in_image in ranges
+        if in_image and start < region.end and end > region.start
+    ]
+    if region.inode:
+        return mapping.size if parts else 0
+    return min(mapping.size, sum(pages.present_bytes(start, end) for start, end in parts))
 
 
 def _stack_pointers(pid: int) -> list[int]:
