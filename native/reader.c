@@ -124,11 +124,13 @@ void reader_wait(reader *reader, bool asleep, uint64_t due_ns)
         displace_to(&reader->displacement, reader->awaited_cpu,
                     reader->pause == ONLOOKER_PAUSE_NEVER))
         return;
-    displace_end(&reader->displacement);
-    if (asleep) {
-        displace_avoid(reader->busy_cpu);
-        displace_hurry(&reader->displacement);
+    if (!asleep) {
+        displace_end(&reader->displacement);
+        return;
     }
+    displace_elsewhere(&reader->displacement);
+    displace_avoid(reader->busy_cpu);
+    displace_hurry(&reader->displacement);
 }
 
 static int read_paused(reader *reader, thread *thread, uint32_t *stack, uint32_t *record,
