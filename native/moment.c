@@ -18,7 +18,12 @@
 #define CALL_NS 40000u
 #define PIECE_NS 1000u
 #define LONGEST_NS 400000u
-#define HOLDS_ATTEMPTS 4u /* what takes longer is mostly that we lost our CPU */
+#define HOLDS_ATTEMPTS 12u /* what takes longer is mostly that we lost our CPU */
+/* Slow machines are slow always, and so are their targets: after this many calls without a quick
+ * one, one is quick that takes little longer than the quickest of them. */
+#define SLOW_CALLS 8u
+#define SLOW_FACTOR 1.5
+#define SLOWEST 64.0 /* times as long */
 
 struct block {
     uint64_t address;
@@ -247,6 +252,21 @@ static bool is_same(const moment *moment, uint64_t bytes)
     return true;
 }
 
+/* Whether a call that read SPANS was too short for the target to come back to where it was. */
+static bool was_quick(moment *moment, uint32_t spans, uint64_t took_ns)
+{
+    uint64_t limit_ns = CALL_NS + UINT64_C(2) * PIECE_NS * spans;
+    double ratio = (double)took_ns / (double)(limit_ns < LONGEST_NS ? limit_ns : LONGEST_NS);
+    if (ratio < 1) {
+        moment->slow_calls = 0;
+        return true;
+    }
+    if (!moment->slow_calls++ || ratio < moment->quickest)
+        moment->quickest = ratio;
+    return moment->slow_calls > SLOW_CALLS && ratio < SLOWEST &&
+           ratio <= SLOW_FACTOR * moment->quickest;
+}
+
 bool moment_holds(moment *moment)
 {
     uint32_t spans;
@@ -263,9 +283,6 @@ bool moment_holds(moment *moment)
     memcpy(remote + spans, remote, spans * sizeof *remote);
     for (uint32_t i = 0, at = 0; i < 2 * spans; at += (uint32_t)remote[i++].iov_len)
         local[i] = (struct iovec){moment->again + at, remote[i].iov_len};
-    uint64_t limit_ns = CALL_NS + UINT64_C(2) * PIECE_NS * spans;
-    if (limit_ns > LONGEST_NS)
-        limit_ns = LONGEST_NS;
     for (uint32_t i = 0; i < HOLDS_ATTEMPTS; i++) {
         uint64_t began_ns = monotonic_ns();
         int result = memory_readv(moment->source, local, remote, 2 * spans);
@@ -274,7 +291,7 @@ bool moment_holds(moment *moment)
             moment->result = result;
         if (result != ONLOOKER_OK || !is_same(moment, bytes))
             return false;
-        if (took_ns < limit_ns)
+        if (was_quick(moment, spans, took_ns))
             return true;
     }
     return false;

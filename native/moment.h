@@ -41,7 +41,9 @@ typedef struct moment {
     uint32_t piece_count, piece_capacity;
     unsigned char *copies, *again;
     uint32_t copies_size, copies_capacity, again_capacity;
-    uint32_t effort; /* made so far: a hostile target must not make it endless */
+    uint32_t slow_calls; /* since the last that was quick enough on any machine */
+    double quickest;     /* of these: its time, in what is quick enough */
+    uint32_t effort;     /* made so far: a hostile target must not make it endless */
     struct iovec *vector;
     uint32_t vector_capacity;
 } moment;

@@ -2,7 +2,8 @@
 
 import ctypes
 import os
-from collections.abc import Iterator
+import time
+from collections.abc import Iterator, Sequence
 
 import pytest
 from onlooker.errors import MemoryFault
@@ -70,6 +71,28 @@ def test_trace_holds_until_something_changes(memory: ProcessMemory) -> None:
         traced.read(place.address + 3000, 8)
     traced.forget()
     assert traced.read(place.address + 3000, 1) == b"\xff"
+
+
+class SlowMemory(ProcessMemory):
+    """Memory of which each read takes ``delay_s`` longer."""
+
+    delay_s = 0.001
+
+    def read_at_once(self, spans: Sequence[tuple[int, int]]) -> bytes:
+        until_s = time.monotonic() + self.delay_s
+        while time.monotonic() < until_s:
+            pass
+        return super().read_at_once(spans)
+
+
+def test_slow_machine_is_known_by_being_slow_always() -> None:
+    place, memory = Place(), SlowMemory(os.getpid())
+    traced = Traced(memory)
+    traced.read(place.address, 8)
+    assert any(traced.holds() for _ in range(100))
+    place.put(0, 0xFF)
+    assert not any(traced.holds() for _ in range(10))
+    memory.close()
 
 
 GOOD = (168, 136, 96, 108, 109, 128, 152, 225864, 10880, 968, 864, 872, 880)
