@@ -215,8 +215,9 @@ void memory_close(memory *source);
  * runs out or the layout makes no sense. */
 recorder *recorder_open(memory *source, int32_t pid, const layout *layout, const options *options);
 
-/* Samples at every due tick until CLOCK_MONOTONIC reaches UNTIL_NS. Returns ONLOOKER_OK, _GONE,
- * _DENIED, _NO_MEMORY or _INTERRUPTED; what was counted before stays. */
+/* Samples at every due tick until CLOCK_MONOTONIC reaches UNTIL_NS, or up to the last tick before
+ * if there is one. Returns ONLOOKER_OK, _GONE, _DENIED, _NO_MEMORY or _INTERRUPTED; what was
+ * counted before stays. */
 int recorder_run(recorder *recorder, uint64_t until_ns);
 
 /* One sample of every thread, now. Results as recorder_run. */

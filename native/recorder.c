@@ -434,8 +434,8 @@ int recorder_run(recorder *recorder, uint64_t until_ns)
             recorder->all_rest && recorder->threads.count ? recorder->rest_until_ns : 0;
         uint64_t left_out = ticks_plan(&recorder->ticks, monotonic_ns(), not_before_ns);
         *(rested ? &recorder->counters.spared : &recorder->counters.late) += left_out;
-        if (result != ONLOOKER_OK)
-            break;
+        if (result != ONLOOKER_OK || recorder->ticks.due_ns >= until_ns)
+            break; /* to wait for nothing but the end would be to wake up once more */
     }
     reader_leave(&recorder->reader);
     return result;

@@ -29,9 +29,12 @@ from onlooker.recording import (
 )
 from onlooker.runtime.locate import Runtime
 
-# Names are learnt soon, since what starts often ends soon, and then as often as a person looks.
+# Names are learnt soon, since what starts often ends soon, and then as often as a person looks, or
+# less often if there is little to learn: this takes more than a sample.
 _FIRST_SLICE_NS: Final = 20_000_000
 _SLICE_NS: Final = 200_000_000
+_LONGEST_SLICE_NS: Final = 500_000_000
+_SLICE_TICKS: Final = 5
 
 
 def kinds_to_record(names: Sequence[str]) -> tuple[Kind, ...]:
@@ -126,6 +129,7 @@ class _Session:
         now_ns = self._began_ns
         end_ns = now_ns + round(seconds * 1e9) if seconds is not None else None
         slice_ns = _FIRST_SLICE_NS
+        ticks_ns = round(_SLICE_TICKS * 1e9 / self._options.rate_hz)
         while not stop():
             if end_ns is not None and now_ns >= end_ns:
                 return TIME_IS_UP
@@ -140,7 +144,7 @@ class _Session:
             now_ns = time.monotonic_ns()
             elapsed_ns = now_ns - self._began_ns
             progress(Progress(elapsed_ns, self._recorder.counters, self._recording))
-            slice_ns = _SLICE_NS
+            slice_ns = min(max(_SLICE_NS, ticks_ns), _LONGEST_SLICE_NS)
         return STOPPED
 
     def finish(self, end: str) -> Recording:

@@ -20,7 +20,7 @@ from onlooker.runtime.names import ThreadNames
 from onlooker.runtime.objects import Objects
 
 # Threads that are not new are looked at again only so often: they may have got another name.
-_RENAMED_AFTER_S: Final = 2.0
+_RENAMED_AFTER_S: Final = 10.0
 
 # Line tables are decoded when a line is asked for, and take a multiple of their encoded form.
 _DECODED_TABLES: Final = 256
@@ -50,6 +50,7 @@ class Naming:
         self._numbers: dict[int, int] = {}
         self._modules = Modules(runtime, self._objects)
         self._names: dict[int, str] = {}
+        self._active: dict[int, int] = {}
         self._threads_named = 0
         self._threads_named_s = self._began_s = time.monotonic()
 
@@ -77,7 +78,7 @@ class Naming:
         names: dict[int, str] = {}
         runtime = self._runtime
         # What names are made of lies close together.
-        active = ThreadNames(Objects(Blocks(runtime.memory), runtime.layout))
+        active = ThreadNames(Objects(Blocks(runtime.memory), runtime.layout), self._active)
         for modules in self._modules.dicts():
             names.update(active.read(modules))
         for index, record in enumerate(records):

@@ -22,12 +22,15 @@ _READS_OF_A_MODULE: Final = 3  # that has no __file__: it may get one, but most 
 
 
 class ThreadNames:
-    """Thread._name by pthread identifier, for the threads in threading._active."""
+    """Thread._name by pthread identifier, for the threads in threading._active.
 
-    def __init__(self, objects: Objects) -> None:
+    ``active`` is where that is found, by sys.modules: the search for it looks at every module, but
+    threading never replaces it.
+    """
+
+    def __init__(self, objects: Objects, active: dict[int, int] | None = None) -> None:
         self._objects = objects
-        # By sys.modules. The search for it looks at every module, but threading never replaces it.
-        self._active: dict[int, int] = {}
+        self._active = {} if active is None else active
 
     def read(self, modules_dict: int) -> dict[int, str]:
         """Return the names as of now.
