@@ -2,15 +2,16 @@
 
 #define AWAITERS_LIMIT (1u << 22)
 #define DEPTH_LIMIT 64u /* of futures that wait for one another */
+#define GETTERS_LIMIT (1u << 16)
 #define TASK_GROUP_DONE "TaskGroup._on_task_done"
+#define HANDLE_COMPLETION "_AsCompletedIterator._handle_completion" /* of 3.13 */
 
 /* Functions of asyncio that it has called when a future is done, and that then end another one
  * which is in a variable of theirs. */
 static const char *const PASSES_ON[] = {
-    "_wait.<locals>._on_completion",
-    "gather.<locals>._done_callback",
+    "_wait.<locals>._on_completion",        "gather.<locals>._done_callback",
     "_gather.<locals>._done_callback", /* of 3.9 */
-    "shield.<locals>._inner_done_callback",
+    "shield.<locals>._inner_done_callback", "as_completed.<locals>._on_completion",
 };
 
 static bool add(asyncio_look *look, uint64_t task)
@@ -63,7 +64,35 @@ static bool is_future(asyncio_look *look, uint64_t address)
     return type && type->future == FUTURE_PLAIN;
 }
 
-/* The first future in the cells of a function that passes on what ends. */
+/* Those that wait for something to come to a queue: asyncio.as_completed puts there what ends. */
+static bool add_by_queue(asyncio_look *look, uint64_t queue, uint32_t depth)
+{
+    objects *objects = &look->objects;
+    const asyncio_layout *layout = &objects->layout;
+    uint64_t getters, count, block, index, getter;
+    if (!objects_attribute(objects, queue, "_getters", &getters))
+        return false;
+    const object_type *type = getters ? objects_type(objects, getters) : NULL;
+    if (!type || type->role != ROLE_DEQUE)
+        return !getters || type;
+    if (!word_at(objects, getters, layout->tuple_size, &count) || count > GETTERS_LIMIT ||
+        !word_at(objects, getters, layout->deque_leftblock, &block) ||
+        !word_at(objects, getters, layout->deque_leftindex, &index))
+        return false;
+    for (; count; count--, index++) {
+        if (index >= (uint32_t)layout->dequeblock_items) {
+            if (!word_at(objects, block, layout->dequeblock_rightlink, &block))
+                return false;
+            index = 0;
+        }
+        if (!word_at(objects, block + 8 * index, layout->dequeblock_data, &getter) ||
+            (is_future(look, getter) && !add_waiting(look, getter, depth + 1)))
+            return false;
+    }
+    return true;
+}
+
+/* The first future in the cells of a function that passes on what ends, or the queue. */
 static bool add_by_closure(asyncio_look *look, uint64_t function, uint32_t depth)
 {
     objects *objects = &look->objects;
@@ -84,14 +113,17 @@ static bool add_by_closure(asyncio_look *look, uint64_t function, uint32_t depth
         if (!moment_word(&objects->moment, at + UINT64_C(8) * i, &cell) ||
             !word_at(objects, cell, layout->cell_ref, &value))
             return false;
-        if (value && is_future(look, value))
+        const object_type *type = value ? objects_type(objects, value) : NULL;
+        if (type && type->future == FUTURE_PLAIN)
             return add_waiting(look, value, depth + 1);
+        if (type && type->role == ROLE_QUEUE)
+            return add_by_queue(look, value, depth);
     }
     return true;
 }
 
-/* A bound method: a task's own (of one written in Python), or a group's. */
-static bool add_by_method(asyncio_look *look, uint64_t method)
+/* A bound method: a task's own (of one written in Python), a group's or as_completed's. */
+static bool add_by_method(asyncio_look *look, uint64_t method, uint32_t depth)
 {
     objects *objects = &look->objects;
     uint64_t function, self, name;
@@ -107,6 +139,9 @@ static bool add_by_method(asyncio_look *look, uint64_t method)
         return false;
     if (objects_is_string(objects, name, "Task.__wakeup"))
         return add(look, self);
+    if (objects_is_string(objects, name, HANDLE_COMPLETION))
+        return objects_attribute(objects, self, "_done", &self) &&
+               (!self || add_by_queue(look, self, depth));
     return !objects_is_string(objects, name, TASK_GROUP_DONE) ||
            (objects_attribute(objects, self, "_parent_task", &self) && (!self || add(look, self)));
 }
@@ -165,7 +200,7 @@ static bool add_by_callback(asyncio_look *look, uint64_t callback, uint32_t dept
     case ROLE_CFUNCTION:
         return add_by_cfunction(look, callback);
     case ROLE_METHOD:
-        return add_by_method(look, callback);
+        return add_by_method(look, callback, depth);
     case ROLE_FUNCTION:
         return add_by_closure(look, callback, depth);
     case ROLE_PARTIAL:

@@ -44,6 +44,8 @@ static const struct {
     {"cell", ROLE_CELL},
     {"partial", ROLE_PARTIAL},
     {"TaskWakeupMethWrapper", ROLE_WAKEUP},
+    {"Queue", ROLE_QUEUE},
+    {"deque", ROLE_DEQUE},
 };
 
 /* Whether SIZE bytes at an offset are in what has LENGTH bytes. */

@@ -32,6 +32,8 @@ enum role {
     ROLE_CELL,
     ROLE_PARTIAL,
     ROLE_WAKEUP,
+    ROLE_QUEUE,
+    ROLE_DEQUE,
 };
 
 /* Whether it is one of asyncio's C types or derived from one. */

@@ -47,6 +47,8 @@ typedef struct asyncio_layout {
     int32_t code_adaptive, code_code, bytes_data, awaitwrapper_wrapped;
     int32_t method_func, method_self, cfunction_ml, function_qualname;
     int32_t function_closure, cell_ref, partial_fn, partial_args, wakeup_task;
+    int32_t deque_leftblock, deque_leftindex;
+    int32_t dequeblock_data, dequeblock_rightlink, dequeblock_items;
     int32_t task_size, task_loop, task_callback0, task_callbacks, task_state, task_fut_waiter;
     int32_t task_coro, task_name, task_awaited_by, task_awaited_by_is_set, task_node;
 } asyncio_layout;

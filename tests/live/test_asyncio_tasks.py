@@ -167,6 +167,10 @@ async def by_wait_for(one):
 async def by_shield(one):
     await asyncio.shield(one)
 
+async def by_as_completed(one):
+    for first in asyncio.as_completed([one]):
+        await first
+
 async def by_group(one):
     async with asyncio.TaskGroup() as group:
         group.create_task(child()).set_name("grouped")
@@ -182,7 +186,7 @@ def start(name, coroutine):
     return task
 
 kept = []
-ways = [by_gather, by_wait, by_shield, directly]
+ways = [by_gather, by_wait, by_shield, directly, by_as_completed]
 if not PYTHON_TASKS:  # these ask asyncio for the current task
     ways += [by_wait_for, by_group] if hasattr(asyncio, "TaskGroup") else [by_wait_for]
 
