@@ -40,11 +40,15 @@ static void refresh(recorder *recorder)
     recorder->counters.threads = recorder->threads.count;
 }
 
+/* Only a context that makes no sense keeps a stack that stands still from being read. */
 static int read_still(recorder *recorder, thread *thread, uint32_t *stack, uint32_t *record)
 {
     int result = WALK_TORN;
-    for (uint32_t i = 0; i < READS && result == WALK_TORN; i++)
+    for (uint32_t i = 0; i < READS && result == WALK_TORN; i++) {
+        recorder->walker.contextless = i == READS - 1;
         result = read_stopped(&recorder->reader, thread, stack, record);
+    }
+    recorder->walker.contextless = false;
     if (result == ONLOOKER_OK && *stack == STACK_EMPTY)
         *stack = stacks_pseudo(&recorder->stacks, ONLOOKER_CODE_NO_FRAME);
     else if (result != ONLOOKER_OK)
@@ -78,8 +82,10 @@ static uint32_t native_record(recorder *recorder, int32_t tid)
 int creator_count(recorder *recorder, int32_t tid)
 {
     uint32_t stack, record;
+    uint32_t *values = &recorder->reader.values;
     if (!memory_alive(recorder->source))
         return ONLOOKER_GONE;
+    *values = CONTEXTS_NO_VALUES;
     thread *thread = find_holder(recorder, tid);
     for (uint32_t i = 0; i < REFRESHES && !thread; i++)
         thread = find_any(recorder, tid);
@@ -89,7 +95,11 @@ int creator_count(recorder *recorder, int32_t tid)
         stack = stacks_pseudo(&recorder->stacks, ONLOOKER_CODE_NATIVE);
         record = native_record(recorder, tid);
     }
-    uint32_t index = stacks_row(&recorder->stacks, stack, record, 0, 0);
+    if (*values == CONTEXTS_UNKNOWN) {
+        *values = CONTEXTS_NO_VALUES;
+        recorder->counters.contextless++;
+    }
+    uint32_t index = stacks_row(&recorder->stacks, stack, record, 0, *values);
     recorder->stacks.rows[index].count++;
     recorder->counters.overflow += index == ROW_OVERFLOW;
     if (!recorder->counters.samples++)

@@ -1,6 +1,7 @@
 """A recording that goes on while a test does something else."""
 
 import threading
+from collections.abc import Sequence
 from types import TracebackType
 
 from onlooker import Recording, Target
@@ -22,10 +23,12 @@ class Background:
         rate_hz: float = FULL_SPEED_HZ,
         pause: Pause = "auto",
         own_child: bool = False,
+        context_vars: Sequence[str] = (),
     ) -> None:
         self._target = Target(pid)
         self._kinds = kinds or ("wall",)
         self._own_child = own_child
+        self._context_vars = context_vars
         self._begun, self._ended = threading.Event(), threading.Event()
         self._recordings: list[Recording] = []
         self._thread = threading.Thread(target=self._record, args=(rate_hz, pause))
@@ -42,6 +45,7 @@ class Background:
                     DEADLINE_S,
                     rate_hz=rate_hz,
                     pause=pause,
+                    context_vars=self._context_vars,
                     own_child=self._own_child,
                     stop=self._ended.is_set,
                     progress=progress,

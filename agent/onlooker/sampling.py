@@ -79,7 +79,8 @@ class _Session:
         self._kinds = kinds
         self._options = options
         self._before = circumstances(runtime.pid)
-        self._contexts = opened.enter_context(ContextLabels(runtime, options.context_vars))
+        names = options.context_vars if sampled else ()
+        self._contexts = opened.enter_context(ContextLabels(runtime, names))
         self._threads: ThreadWatch | None = None
         if any(kind.watched for kind in kinds):
             self._threads = opened.enter_context(
@@ -87,6 +88,7 @@ class _Session:
                     runtime,
                     options.pause,
                     options.depth,
+                    options.context_vars,
                     own_child=options.own_child,
                     alone=not sampled,
                 )
@@ -174,6 +176,7 @@ class _Session:
         notes = caveats(self._before, after, counters, may_pause=self._pause != "never")
         notes += self._contexts.caveats(counters.contextless)
         notes += self._threads.caveats if self._threads else ()
+        notes = tuple(dict.fromkeys(notes))  # of variables both may say the same
         kinds, options = self._kinds, self._options
         what = (
             f"recorded: {','.join(kind.name for kind in kinds)} at {options.rate_hz:g} Hz,"
@@ -195,6 +198,6 @@ class _Session:
             rows=self._recorder.rows(),
             stack=partial(self._naming.stack, self._recorder.stacks()),
             threads=self._naming.threads(self._recorder.threads()),
-            values=self._contexts.values(),
+            values=self._recorder.values(),
             creations=self._threads.creations() if self._threads else None,
         )

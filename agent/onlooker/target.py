@@ -159,7 +159,7 @@ class Target:
         with self._lock:
             if self._watch and self._watch.running:
                 raise UsageError("watching already in use")
-            kinds = [kind.name for kind in _grown()]
+            kinds = [kind.name for kind in KINDS.values() if kind.grows]
             self._watch = Watch(self, kinds, rate_hz, pause=pause, context_vars=context_vars)
             return self._watch
 
@@ -189,7 +189,8 @@ class Target:
             if self._profiles is None:
                 grown = [
                     profiles.NamedProfile(kind.name, partial(self._grown, kind))
-                    for kind in _grown()
+                    for kind in KINDS.values()
+                    if kind.grows
                 ]
                 memory = [
                     profiles.NamedProfile(kind.name, partial(self.heap_profile, kind.name))
@@ -283,7 +284,7 @@ class Target:
         now = build.Recording(1, time.time_ns(), 0, comments, mapping)
         return threadcreate.threadcreate(creations.existing(self.runtime), now)
 
-    def tracebacks(self, *, pause: Pause = "auto") -> str:
+    def tracebacks(self, *, pause: Pause = "auto", context_vars: Sequence[str] = ()) -> str:
         """Every stack as a text for people, as the goroutine profile's with ``debug=2``.
 
         Raises as ``snapshot``.
@@ -293,7 +294,7 @@ class Target:
         identity = self.runtime.identity
         process = f"process {identity.pid}: Python {self.version} ({identity.executable})"
         # More frames than are shown, so that those at the root are among them.
-        snapshot = self.snapshot(pause=pause, depth=_TRACEBACK_DEPTH)
+        snapshot = self.snapshot(pause=pause, depth=_TRACEBACK_DEPTH, context_vars=context_vars)
         return tracebacks.as_text(f"{process}: {shlex.join(identity.argv)}", snapshot)
 
     def _record_cpu(self, rate_hz: float, stop: Callable[[], bool]) -> Profile:
@@ -301,12 +302,3 @@ class Target:
 
     def _describe(self) -> tuple[Mapping, str]:
         return about.mapping_of(self.runtime), about.target_comment(self.runtime)
-
-
-def _grown() -> list[Kind]:
-    """The kinds of which there is only what was recorded until now."""
-    return [
-        kind
-        for kind in KINDS.values()
-        if not (kind.timed or kind.instant or kind.watched or kind.heap)
-    ]

@@ -11,8 +11,8 @@ from collections.abc import Iterator, Sequence
 from typing import Final
 
 from onlooker.profile.bootstrap import without_bootstrap
-from onlooker.profile.model import Location
-from onlooker.profile.printable import printable
+from onlooker.profile.model import Labels, Location
+from onlooker.profile.printable import printable, quoted
 from onlooker.profile.rows import Thread
 from onlooker.profile.snapshot import GreenletStack, Snapshot, TaskStack, ThreadStack
 
@@ -40,41 +40,44 @@ def _thread(found: ThreadStack, several: bool) -> str:
     if found.holds_gil:
         facts.append("holds the GIL")
     if found.task:
-        facts.append(f"task {_quoted(found.task)}")
+        facts.append(f"task {quoted(found.task)}")
     if several:
         facts.append(f"interpreter {found.thread.interpreter}")
     missing = "" if found.read else "its stack could not be read: it kept moving"
-    return _block(_who(found.thread), facts, found.stack, missing)
+    return _block(_who(found.thread), facts, found.labels, found.stack, missing)
 
 
 def _task(found: TaskStack) -> str:
     facts = [found.state + (f" for {printable(found.waits_for)}" if found.waits_for else "")]
     if found.awaited_by:
-        facts.append(f"awaited by {', '.join(map(_quoted, found.awaited_by))}")
-    name = f"task {_quoted(found.name)}"
+        facts.append(f"awaited by {', '.join(map(quoted, found.awaited_by))}")
+    name = f"task {quoted(found.name)}"
     if found.thread.thread_id:
         name += f" of {_who(found.thread)}"
-    return _block(name, facts, found.stack, "" if found.stack else "no Python function")
+    return _block(name, facts, found.labels, found.stack, _missing(found.stack))
 
 
 def _greenlet(found: GreenletStack) -> str:
     name = f"greenlet {found.greenlet_id:#x} ({printable(found.kind)}) of {_who(found.thread)}"
-    return _block(name, ["waiting"], found.stack, "" if found.stack else "no Python function")
+    return _block(name, ["waiting"], found.labels, found.stack, _missing(found.stack))
 
 
-def _block(name: str, facts: Sequence[str], stack: Sequence[Location], missing: str) -> str:
-    lines = [f"{name} [{', '.join(facts)}]:", *_frames(stack)]
+def _missing(stack: Sequence[Location]) -> str:
+    return "" if stack else "no Python function"
+
+
+def _block(
+    name: str, facts: Sequence[str], labels: Labels, stack: Sequence[Location], missing: str
+) -> str:
+    pairs = ", ".join(f"{quoted(key)}: {quoted(str(value))}" for key, value in labels)
+    lines = [f"{name} [{', '.join(facts)}]{f' {{{pairs}}}' if pairs else ''}:", *_frames(stack)]
     if missing:
         lines.append(f"  ({missing})")
     return "\n".join(lines)
 
 
 def _who(thread: Thread) -> str:
-    return f"thread {thread.thread_id}" + (f" {_quoted(thread.name)}" if thread.name else "")
-
-
-def _quoted(name: str) -> str:
-    return f'"{printable(name)}"'
+    return f"thread {thread.thread_id}" + (f" {quoted(thread.name)}" if thread.name else "")
 
 
 def _frames(stack: Sequence[Location]) -> Iterator[str]:

@@ -40,7 +40,7 @@ def test_every_suspended_greenlet_is_told(
     target = start(interpreter, start_target, tmp_path)
     told = target.read_json()
     with Target(target.pid) as opened:
-        snapshot = opened.snapshot()
+        snapshot = opened.snapshot(context_vars=["who"])
         target.send("tell")
         by_greenlet = target.read_json()
         after = opened.snapshot()
@@ -54,8 +54,9 @@ def test_every_suspended_greenlet_is_told(
     assert names(snapshot) == {address: stack for address, *_, stack in told}
     assert names(after) == dict(by_greenlet)
     kinds = {greenlet.greenlet_id: greenlet for greenlet in snapshot.greenlets}
-    for address, kind, thread, _ in told:
+    for address, kind, thread, who, _ in told:
         assert kinds[address].kind.rpartition(".")[2] == kind
+        assert dict(kinds[address].labels) == ({"who": who} if who else {})
         assert kinds[address].thread.name == thread
     assert {greenlet.kind for greenlet in snapshot.greenlets} == {
         "__main__.Own",
@@ -86,6 +87,9 @@ def test_dump_and_goroutine_have_them(
     text = onlooker("dump", "--pid", target.pid).ok().text
     assert text.count("\ngreenlet 0x") == len(told)
     assert f"\ngreenlet {told[0][0]:#x} (__main__.Own), waiting, of thread " in text
+    labelled = onlooker("dump", "--pid", target.pid, "--label-context-var", "who").ok().text
+    assert labelled.count(", who=called ") == len(told) / 2
+    assert labelled.count(", who=main\n") == 1
     arguments = ("--profile", "goroutine", "-o", "it.pb.gz")
     onlooker("attach", "--pid", target.pid, *arguments, cwd=tmp_path).ok()
     tags = go_pprof("-tags", "it.pb.gz", cwd=tmp_path)
@@ -99,10 +103,14 @@ def test_gevent(any_interpreter: Interpreter, start_target: StartTarget) -> None
         """
         import sys
         sys.path.insert(0, sys.argv[1])
+        import contextvars
         import gevent
-        def nap():
+        who = contextvars.ContextVar("who")
+        def nap(number):
+            who.set(number)
             gevent.sleep(1000)
-        jobs = [gevent.spawn(nap) for _ in range(5)]
+        who.set("main")
+        jobs = [gevent.spawn(nap, number) for number in range(5)]
         gevent.sleep(0)
         print("ready", flush=True)
         gevent.joinall(jobs)
@@ -111,7 +119,10 @@ def test_gevent(any_interpreter: Interpreter, start_target: StartTarget) -> None
     )
     assert target.read_line() == "ready"
     with Target(target.pid) as opened:
-        found = opened.snapshot().greenlets
+        found = opened.snapshot(context_vars=["who"]).greenlets
+        profile = opened.record(["goroutine"], context_vars=["who"]).profile("goroutine")
+    values = [str(dict(sample.labels).get("who")) for sample in profile.samples]
+    assert sorted(values) == ["0", "1", "2", "3", "4", "None", "main"]  # None: the hub's
     kinds = [greenlet.kind.rpartition(".")[2] for greenlet in found]
     # The main one is suspended, for the hub runs: that is what the thread does.
     assert sorted(kinds) == ["Greenlet"] * 5 + ["greenlet"]

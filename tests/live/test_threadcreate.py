@@ -72,6 +72,47 @@ for line in sys.stdin:
     print("done", flush=True)
 """
 
+# Creates threads in two threads and a task, each with its own values, of which it tells how often.
+LABELLED = """
+import asyncio, collections, contextvars, ctypes, json, sys, threading
+who = contextvars.ContextVar("who")
+libc = ctypes.CDLL(None)
+def pointer(function): return ctypes.cast(function, ctypes.c_void_p)
+told = collections.Counter()
+def by_threading(value):
+    threading.Thread(target=who.set, args=("not yet",)).start()
+def by_c(value):  # without the GIL
+    libc.pthread_create(ctypes.byref(ctypes.c_ulong()), None, pointer(libc.getpid), None)
+def create(function, name):
+    for number in range(60):
+        value = number % 5 or None
+        who.set(f"{name} {value}" if value else "")
+        function(value)
+        told[f"{name} {value}" if value else '""'] += 1
+def others():
+    while not ended.is_set():
+        who.set("other")
+async def create_in_tasks():
+    async def create_one(number):
+        who.set(f"task {number % 3}")
+        await asyncio.sleep(0)
+        by_threading(number)
+        told[f"task {number % 3}"] += 1
+    await asyncio.gather(*(create_one(number) for number in range(30)))
+print("ready", flush=True)
+sys.stdin.readline()
+ended = threading.Event()
+contextvars.copy_context().run(threading.Thread(target=others).start)
+ways = (by_threading, "a"), (by_c, "c")
+threads = [threading.Thread(target=create, args=way) for way in ways]
+for thread in threads: thread.start()
+asyncio.run(create_in_tasks())
+for thread in threads: thread.join()
+ended.set()
+print(json.dumps(told), flush=True)
+sys.stdin.readline()
+"""
+
 BEFORE = Counter({("", "creator"): 3, ("", "<module>"): 1, ("", "<native thread>"): 1})
 
 CREATED = Counter(
@@ -113,6 +154,27 @@ def test_every_creation(
         assert recording.counters.lost == 0
         assert len(recording.profile(kind).samples)
     assert _tracers(target.pid) == {"0"}
+
+
+@pytest.mark.parametrize("kinds", [("threadcreate",), ("wall", "threadcreate")])
+def test_the_creators_context(
+    interpreter: Interpreter, start_target: StartTarget, kinds: tuple[str, ...]
+) -> None:
+    target = start_target(interpreter, LABELLED)
+    assert target.read_line() == "ready"
+    names = ["who", "nobody's"]
+    with Background(target.pid, *kinds, own_child=True, context_vars=names) as background:
+        target.send("")
+        told = Counter(target.read_json())
+    recording = background.recording
+    assert recording.caveats == ('no ContextVar is named "nobody\'s": no sample has its label',)
+    found: Counter[str] = Counter()
+    for sample in recording.profile("threadcreate").samples:
+        labels = dict(sample.labels)
+        if "who" in labels:
+            assert labels["created"] == "while watched"
+            found[str(labels["who"])] += sample.values[0]
+    assert found == told
 
 
 # What tests/live/test_safety_calls.py does with a recorder, whose programs these are.

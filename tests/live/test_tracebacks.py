@@ -1,6 +1,7 @@
 """The text of goroutine's debug=2, against what Python itself says of its threads and tasks."""
 
 import io
+import json
 import re
 import time
 from pathlib import Path
@@ -50,12 +51,12 @@ def expected(truth: Any) -> dict[str, list[str]]:
     (main,) = (tid for tid, one in truth["threads"].items() if one["name"] == "MainThread")
     blocks = {}
     for tid, thread in truth["threads"].items():
-        name = thread["name"].replace("\n", "\\n")
+        name = json.dumps(thread["name"])
         task = ', task "Task-1"' if tid == main else ""
-        title = f'thread {tid} "{name}" [waiting{task}]:'
+        title = f"thread {tid} {name} [waiting{task}]:"
         blocks[title] = shortened(lines_of(without_root(thread["stack"])))
     for name, stack in truth["tasks"].items():
-        title = f'task "{name}" of thread {main} "MainThread" [waiting for Future]:'
+        title = f'task {json.dumps(name)} of thread {main} "MainThread" [waiting for Future]:'
         blocks[title] = lines_of(stack)
     return blocks
 

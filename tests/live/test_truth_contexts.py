@@ -155,6 +155,8 @@ def test_threads_and_suspended_tasks(interpreter: Interpreter, start_target: Sta
         profile = opened.record(["goroutine"], context_vars=["who"]).profile("goroutine")
     tasks = {task.name: dict(task.labels) for task in snapshot.tasks if task.state != "running"}
     assert tasks == {"one": {"who": "one"}, "two": {"who": "two"}, "unset": {}, "of Python's": {}}
+    (running,) = [task for task in snapshot.tasks if task.state == "running"]
+    assert running.labels == (("who", "loop"),)
     threads = {thread.thread.name: dict(thread.labels) for thread in snapshot.threads}
     assert threads == {"MainThread": {"who": "loop"}, "other": {"who": "thread"}}
     assert not snapshot.caveats

@@ -27,7 +27,8 @@ def test_changed_words(
     try:
         some = [*names[:SOME], "default", "collides", "otel"]
         with ContextLabels(runtime, some) as labels:
-            labels.refresh()
+            labels.look()
+            labels.adopt()
             record(runtime, labels, len(some) + 1, tmp_path)
             found = labels.values()(1)
     finally:

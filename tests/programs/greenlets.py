@@ -1,8 +1,9 @@
-"""Says of its greenlets what is on their stacks, then waits until its standard input ends.
+"""Says of its greenlets what is on their stacks and what `who` is to them, then waits until its standard input ends.
 
 The first argument is the folder of greenlet. With "moving" the main thread goes on switching.
 """
 
+import contextvars
 import json
 import sys
 import threading
@@ -12,6 +13,7 @@ sys.path.insert(0, sys.argv[1])
 import greenlet
 
 MANY = 1000
+WHO = contextvars.ContextVar("who")
 
 
 class Own(greenlet.greenlet):
@@ -23,11 +25,13 @@ def back():
 
 
 def called(x):
+    WHO.set(f"called {WHO.get()}")
     back()
     return x
 
 
-def by_c():
+def by_c(index):
+    WHO.set(index)
     while True:
         list(map(called, [1]))
 
@@ -42,13 +46,14 @@ def deep(left):
 def make(count):
     for index in range(count):
         kind, function, arguments = (
-            (Own, by_c, ()),
+            (Own, by_c, (index,)),
             (greenlet.greenlet, deep, (index % 30,)),
         )[index % 2]
         one = kind(function)
         one.switch(*arguments)
         names = ["back", "called", "by_c"] if function is by_c else ["back"] + ["deep"] * (index % 30 + 1)
-        told.append([id(one), kind.__name__, threading.current_thread().name, names])
+        who = f"called {index}" if function is by_c else None
+        told.append([id(one), kind.__name__, threading.current_thread().name, who, names])
         greenlets.append(one)
 
 
@@ -59,6 +64,7 @@ def in_other():
 
 
 told, greenlets, ready = [], [], threading.Event()
+WHO.set("main")
 threading.Thread(target=in_other, name="other", daemon=True).start()
 ready.wait()
 make(MANY - len(told))

@@ -1,5 +1,8 @@
 """The goroutine profile as tracebacks."""
 
+from collections.abc import Callable
+
+import pytest
 from onlooker import tracebacks
 from onlooker.profile.model import Function, Location
 from onlooker.profile.rows import Thread
@@ -65,7 +68,7 @@ def test_tasks() -> None:
         TaskStack("Task-4", 64, Thread(0), "created", "", (), ()),
     )
     of_main = 'of thread 7 "MainThread"'
-    awaited = r'awaited by "Task-2", "a "b"\n"'
+    awaited = r'awaited by "Task-2", "a \"b\"\n"'
     assert shown(tasks=tasks) == [
         f"task \"Task-2\" {of_main} [waiting for Task 'Task-3']:\n{AT_WORK}\n{AT_START}",
         f'task "Task-3" {of_main} [waiting for Future, {awaited}]:\n{AT_WORK}',
@@ -79,6 +82,16 @@ def test_greenlets() -> None:
     ]
 
 
+def test_labels() -> None:
+    labels = (("tenant", 'a "b"\n'), ("n", 5))
+    shown_labels = r' {"tenant": "a \"b\"\n", "n": "5"}:'
+    thread = ThreadStack(MAIN, (WORK,), on_cpu=True, holds_gil=False, labels=labels)
+    task = TaskStack("a", 64, Thread(0), "created", "", (WORK,), (), labels)
+    greenlet = GreenletStack(255, "g", MAIN, (WORK,), labels)
+    blocks = shown(thread, tasks=(task,), greenlets=(greenlet,))
+    assert [block.partition("]")[2] for block in blocks] == [f"{shown_labels}\n{AT_WORK}"] * 3
+
+
 def stack_of(depth: int) -> tuple[Location, ...]:
     return tuple(Location(WORK.function, line) for line in range(depth))
 
@@ -87,17 +100,31 @@ def frames(block: str) -> list[str]:
     return block.splitlines()[1:]
 
 
-def test_frames_in_the_middle_of_a_deep_stack_are_left_out() -> None:
-    whole, long = (
-        shown(ThreadStack(MAIN, stack_of(depth), on_cpu=True, holds_gil=False))
-        for depth in (100, 101)
-    )
+def of_thread(stack: tuple[Location, ...]) -> str:
+    (block,) = shown(ThreadStack(MAIN, stack, on_cpu=True, holds_gil=False))
+    return block
+
+
+def of_task(stack: tuple[Location, ...]) -> str:
+    (block,) = shown(tasks=(TaskStack("a", 32, MAIN, "waiting", "Future", stack, ()),))
+    return block
+
+
+def of_greenlet(stack: tuple[Location, ...]) -> str:
+    (block,) = shown(greenlets=(GreenletStack(255, "greenlet.greenlet", MAIN, stack),))
+    return block
+
+
+@pytest.mark.parametrize("block_of", [of_thread, of_task, of_greenlet])
+def test_frames_in_the_middle_of_a_deep_stack_are_left_out(
+    block_of: Callable[[tuple[Location, ...]], str],
+) -> None:
+    whole, long, deep = (frames(block_of(stack_of(depth))) for depth in (100, 101, 5000))
     lines = [f'  File "/srv/app.py", line {line}, in Box.work' for line in range(101)]
-    assert frames(whole[0]) == lines[:100]
-    assert frames(long[0]) == [*lines[:50], "  ...1 frames elided...", *lines[51:]]
-    deep = shown(ThreadStack(MAIN, stack_of(5000), on_cpu=True, holds_gil=False))
-    assert frames(deep[0])[50] == "  ...4900 frames elided..."
-    assert len(frames(deep[0])) == 101
+    assert whole == lines[:100]
+    assert long == [*lines[:50], "  ...1 frames elided...", *lines[51:]]
+    assert deep[50] == "  ...4900 frames elided..."
+    assert len(deep) == 101
 
 
 def test_nothing_from_a_target_breaks_a_line() -> None:

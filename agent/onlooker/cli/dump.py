@@ -14,7 +14,7 @@ from onlooker.cli.arguments import Arguments
 from onlooker.cli.choice import open_target
 from onlooker.profile.bootstrap import without_bootstrap
 from onlooker.profile.model import Labels, Location
-from onlooker.profile.printable import printable
+from onlooker.profile.printable import printable, quoted
 from onlooker.profile.rows import Thread
 from onlooker.profile.snapshot import FrameVariables
 from onlooker.target import GreenletStack, Snapshot, Target, TaskStack, ThreadStack
@@ -131,6 +131,7 @@ def _about_greenlet(stack: GreenletStack) -> Iterator[str]:
     yield "waiting"
     if stack.thread.thread_id:
         yield f"of {_thread(stack.thread)}"
+    yield from _labels(stack.labels)
 
 
 def _thread(thread: Thread) -> str:
@@ -139,7 +140,7 @@ def _thread(thread: Thread) -> str:
 
 
 def _quoted(what: str, name: str) -> str:
-    return f'{what} "{printable(name)}"'.lstrip()
+    return f"{what} {quoted(name)}".lstrip()
 
 
 @lru_cache(_STACKS_KEPT)
@@ -199,6 +200,7 @@ def as_json(target: Target, snapshot: Snapshot, variables: bool = False) -> str:
                 "kind": stack.kind,
                 "interpreter": stack.thread.interpreter,
                 "thread_id": stack.thread.thread_id,
+                "labels": dict(stack.labels),
                 "stack": _frames(stack.stack, stack.variables, variables),
             }
             for stack in snapshot.greenlets

@@ -6,9 +6,11 @@ import struct
 import time
 from collections.abc import Sequence
 from typing import Any, Final, NamedTuple
+from weakref import WeakKeyDictionary
 
 from onlooker._native import ffi, lib
 from onlooker.errors import MemoryFault, UsageError
+from onlooker.memory import ProcessMemory
 from onlooker.observe.heap_ranges import heap_ranges
 from onlooker.observe.modules import Modules
 from onlooker.profile.model import Labels
@@ -51,6 +53,23 @@ class _Wanted(NamedTuple):
     is_span: bool
 
 
+class _Variable(NamedTuple):
+    name: str
+    address: int
+    hash: int
+
+
+class _Search(NamedTuple):
+    """All variables of a process, found when it had imported so many modules."""
+
+    modules: int
+    variables: list[_Variable]
+
+
+# Whoever asks a process again, as a server does, need not search all its memory again.
+_LAST: Final[WeakKeyDictionary[ProcessMemory, _Search]] = WeakKeyDictionary()
+
+
 class ContextLabels:
     """The labels that were asked for, and the variables that give them their values.
 
@@ -59,7 +78,7 @@ class ContextLabels:
     """
 
     def __init__(self, runtime: Runtime, names: Sequence[str]) -> None:
-        self.native = ffi.NULL
+        self.native = self._memory = ffi.NULL
         self._runtime = runtime
         self._objects = Objects(runtime.memory, runtime.layout)
         self._modules = Modules(runtime, self._objects)
@@ -72,8 +91,7 @@ class ContextLabels:
             self._labels += _SPAN if is_span else (Label(name),)
         if len(self._labels) > LABELS_LIMIT:
             raise UsageError(f"{len(self._labels)} labels are more than {LABELS_LIMIT}")
-        self._found: set[str] = set()
-        self._modules_seen = -1
+        self._search = _Search(-1, [])
         self._next_s = 0.0
         self.variables: list[dict[str, int]] = []
         if self._labels:
@@ -81,21 +99,33 @@ class ContextLabels:
             fields = (name for name, _ in ffi.typeof("context_layout").fields)
             self.layout = ffi.new("context_layout *", {name: offsets[name] for name in fields})
             self.native = lib.contexts_open(self.layout)
+            self._memory = lib.memory_open_process(runtime.pid)
 
-    def refresh(self) -> bool:
+    def look(self) -> bool:
         """Look for the variables if there may be others by now; return whether it did."""
         now_s = time.monotonic()
         if not self.native or now_s < self._next_s:
             return False
-        count = self._count_modules()
-        if count == self._modules_seen and all(want.name in self._found for want in self._wanted):
+        count, last = self._count_modules(), _LAST.get(self._runtime.memory, _Search(-1, []))
+        if count != last.modules or not self._has_all(last):
+            last = _LAST[self._runtime.memory] = _Search(count, self._find())
+        elif last is self._search:
             return False
-        self._modules_seen = count
-        self.variables = self._find()
-        lib.contexts_watch(self.native, self.variables, len(self.variables), len(self._labels))
+        self._search = last
+        self.variables = [
+            {"address": address, "hash": known, "label": want.label, "is_span": want.is_span}
+            for name, address, known in last.variables
+            for want in self._wanted
+            if want.name == name
+        ][: lib.ONLOOKER_VARIABLES_LIMIT]
         took_s = time.monotonic() - now_s
         self._next_s = now_s + max(_LEAST_REST_S, took_s / _SHARE)
         return True
+
+    def adopt(self) -> None:
+        """From now on read what was found; not while anybody reads."""
+        found = self.variables
+        lib.contexts_watch(self.native, found, len(found), len(self._labels))
 
     def _count_modules(self) -> int:
         offsets, objects = self._runtime.layout.offsets, self._objects
@@ -109,19 +139,14 @@ class ContextLabels:
         except MemoryFault:
             return -1
 
-    def _find(self) -> list[dict[str, int]]:
-        """The ContextVar objects with these names, wherever they are."""
-        found: list[dict[str, int]] = []
+    def _has_all(self, search: _Search) -> bool:
+        return {want.name for want in self._wanted} <= {found.name for found in search.variables}
+
+    def _find(self) -> list[_Variable]:
+        """All ContextVar objects, wherever they are."""
         kind = self._type()
-        for address in self._objects_of(kind) if kind else ():
-            name, known = self._variable(address)
-            self._found |= {name}
-            found += (
-                {"address": address, "hash": known, "label": want.label, "is_span": want.is_span}
-                for want in self._wanted
-                if want.name == name
-            )
-        return found[: lib.ONLOOKER_VARIABLES_LIMIT]
+        candidates = self._objects_of(kind) if kind else ()
+        return [found for found in map(self._variable, candidates) if found.name]
 
     def _type(self) -> int:
         """The address of ContextVar, 0 while nobody has imported it."""
@@ -139,7 +164,7 @@ class ContextLabels:
         """Where there may be objects of a type: all words that point to it tell."""
         words, places = ffi.new("uint64_t[]", [kind]), ffi.new("uint64_t[]", _CANDIDATES_LIMIT)
         at = self._runtime.layout.offsets["object_type"]
-        memory = lib.memory_open_process(self._runtime.pid)
+        memory = self._memory
         found: list[int] = []
         try:
             for start, end, in_image in heap_ranges(self._runtime, self._runtime.pid):
@@ -148,12 +173,10 @@ class ContextLabels:
                     found += (place - at for place in places[0:count])
         except MemoryFault:
             pass  # it is just ending
-        finally:
-            lib.memory_close(memory)
         return found
 
-    def _variable(self, address: int) -> tuple[str, int]:
-        """A ContextVar's name and hash; an empty name if there is none (any more).
+    def _variable(self, address: int) -> _Variable:
+        """The ContextVar at an address; one without a name if there is none (any more).
 
         A freed object keeps its bytes for some time, but no references.
         """
@@ -162,27 +185,22 @@ class ContextLabels:
             references = self._runtime.memory.read(address, 4)
             name = objects.pointer(address + offsets["contextvar_name"])
             known = objects.pointer(address + offsets["contextvar_hash"])
-            return (objects.string(name, _NAME_LIMIT), known) if any(references) else ("", 0)
+            text = objects.string(name, _NAME_LIMIT) if any(references) else ""
+            return _Variable(text, address, known)
         except MemoryFault:
-            return "", 0
+            return _Variable("", address, 0)
 
     @property
     def asked(self) -> bool:
         """Whether there are any labels."""
         return bool(self._labels)
 
-    def read(self, slots: Sequence[int]) -> list[Labels]:
-        """The labels of contexts, by the addresses of the pointers to them; 0: none is."""
-        memory = lib.memory_open_process(self._runtime.pid)
+    def read(self, slot: int) -> int:
+        """The set of values in the context that the pointer at an address leads to."""
         number = ffi.new("uint32_t *")
-        sets = []
-        for slot in slots:
-            number[0] = 0
-            if memory and slot and self._is_context(slot):
-                lib.contexts_read(self.native, memory, slot, number)
-            sets.append(number[0])
-        lib.memory_close(memory)
-        return list(map(self.values(), sets))
+        if self._memory and self._is_context(slot):
+            lib.contexts_read(self.native, self._memory, slot, number)
+        return int(number[0])
 
     def _is_context(self, slot: int) -> bool:
         """Whether there is a pointer to a context: tasks that are not asyncio's own have none."""
@@ -197,10 +215,11 @@ class ContextLabels:
 
     def caveats(self, contextless: int) -> tuple[str, ...]:
         """Return sentences about what the labels lack; of so many samples nothing is known."""
+        names = {found.name for found in self._search.variables}
         found = [
             f"no ContextVar is named {want.name!r}: no sample has its label"
             for want in self._wanted
-            if want.name not in self._found
+            if want.name not in names
         ]
         if contextless:
             found.append(
@@ -218,7 +237,8 @@ class ContextLabels:
     def close(self) -> None:
         """Free what was seen."""
         lib.contexts_close(self.native)
-        self.native = ffi.NULL
+        lib.memory_close(self._memory)
+        self.native = self._memory = ffi.NULL
 
     def __enter__(self) -> ContextLabels:
         return self

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from functools import partial
 from typing import Final
 
 from onlooker.errors import NotPermitted, TargetGone, UsageError
 from onlooker.observe import recorder as native
+from onlooker.observe.contexts import ContextLabels
 from onlooker.observe.naming import Naming
 from onlooker.observe.recorder import Outcome, Pause, Recorder
 from onlooker.observe.watcher import Watcher
@@ -32,14 +33,24 @@ _NOT_READ: Final = _pseudo("<stack not read>")
 class ThreadWatch:
     """A watch that goes on, and names for what it counts.
 
-    ``watcher`` is None if there can't be one; ``caveats`` says why not.
+    ``watcher`` is None if there can't be one; ``refusal`` says why not.
     """
 
-    def __init__(self, runtime: Runtime, watcher: Watcher | None, caveats: tuple[str, ...]) -> None:
+    def __init__(
+        self, runtime: Runtime, watcher: Watcher | None, contexts: ContextLabels, refusal: str
+    ) -> None:
         self.watcher: Final = watcher
-        self.caveats: Final = caveats
+        self._contexts = contexts
+        self._refusal = refusal
         self.naming: Final = Naming(runtime)
         self._before = _threads(runtime, watcher.present() if watcher else None)
+
+    @property
+    def caveats(self) -> tuple[str, ...]:
+        """Sentences about what is missing."""
+        if not self.watcher:
+            return (self._refusal,)
+        return self._contexts.caveats(self.watcher.counters.contextless)
 
     def learn(self) -> None:
         """Name what is new. Raises TargetGone; what was learnt before stays."""
@@ -58,12 +69,19 @@ class ThreadWatch:
         # In this order: rows refer to what comes behind them.
         rows, records, stacks = self.watcher.rows(), self.watcher.threads(), self.watcher.stacks()
         threads = self.naming.threads(records)
-        return Creations(rows, partial(self.naming.stack, stacks), threads, self._before)
+        stack = partial(self.naming.stack, stacks)
+        return Creations(rows, stack, threads, self._before, self.watcher.values())
 
 
 @contextmanager
 def thread_watch(
-    runtime: Runtime, pause: Pause, depth: int, *, own_child: bool, alone: bool
+    runtime: Runtime,
+    pause: Pause,
+    depth: int,
+    context_vars: Sequence[str],
+    *,
+    own_child: bool,
+    alone: bool,
 ) -> Iterator[ThreadWatch]:
     """Watch the threads from now on. What can't be watched is an error if that ``alone`` is wanted.
 
@@ -76,15 +94,16 @@ def thread_watch(
         )
     with ExitStack() as opened:
         watcher: Watcher | None = None
-        caveats: tuple[str, ...] = ()
+        refusal = ""
+        contexts = opened.enter_context(ContextLabels(runtime, context_vars))
         try:
-            watcher = Watcher(runtime, depth=depth, own_child=own_child)
+            watcher = Watcher(runtime, contexts, depth=depth, own_child=own_child)
             opened.callback(watcher.close)
         except (NotPermitted, UsageError) as error:
             if alone:
                 raise
-            caveats = (f"threadcreate lacks the threads created meanwhile: {error}",)
-        yield ThreadWatch(runtime, watcher, caveats)
+            refusal = f"threadcreate lacks the threads created meanwhile: {error}"
+        yield ThreadWatch(runtime, watcher, contexts, refusal)
 
 
 def existing(runtime: Runtime) -> Creations:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from typing import Final
 
 from onlooker._native import ffi, lib
 from onlooker.errors import MemoryFault
+from onlooker.observe.contexts import ContextLabels
 from onlooker.observe.heap_ranges import heap_ranges
 from onlooker.observe.naming import Naming
 from onlooker.observe.recorder import CODE_OMITTED, Code
@@ -30,10 +31,16 @@ _GREENLETS_LIMIT: Final = 1 << 18
 _FRAMES_LIMIT: Final = 1 << 22  # of all greenlets together
 _AT_ONCE: Final = 1 << 14
 _ATTEMPTS: Final = 25  # at a greenlet that moves
+_ROUNDS: Final = 2  # for what could not be read at a time when all was slow
 
 
 def suspended_greenlets(
-    runtime: Runtime, naming: Naming, idents: Mapping[int, Thread], depth: int, variables: bool
+    runtime: Runtime,
+    naming: Naming,
+    idents: Mapping[int, Thread],
+    depth: int,
+    contexts: ContextLabels,
+    variables: bool,
 ) -> tuple[tuple[GreenletStack, ...], tuple[str, ...]]:
     """Return the stacks of all suspended greenlets, and caveats.
 
@@ -45,10 +52,11 @@ def suspended_greenlets(
         return (), (f"greenlet {version} is older than 2.0: greenlets are left out",)
     if not types.names:
         return (), ()
-    look = _Look(runtime, depth if variables else 0)
+    look = _Look(runtime, contexts, depth if variables else 0)
     found = [(greenlet, types.names[kind]) for kind, greenlet in look.all(types.names)]
     naming.adopt((_CODES + address, code) for address, code in look.codes.items())
     threads = _Threads(runtime, idents)
+    values = contexts.values()
 
     def stack(greenlet: Greenlet) -> tuple[Location, ...]:
         frames = greenlet.frames
@@ -63,6 +71,7 @@ def suspended_greenlets(
             kind,
             threads.of(greenlet.stack_at),
             stack(greenlet),
+            values(look.values.get(greenlet.address, 0)),
             look.variables.get(greenlet.address),
         )
         for greenlet, kind in found
@@ -74,16 +83,20 @@ def suspended_greenlets(
 class _Look:
     """One look at the greenlets of a process, and the variables of so many frames of each.
 
-    ``codes`` are what their frames run, by address.
+    ``codes`` are what their frames run, by address. ``values`` are sets of ``contexts``.
     """
 
-    def __init__(self, runtime: Runtime, frames_with_variables: int) -> None:
+    def __init__(
+        self, runtime: Runtime, contexts: ContextLabels, frames_with_variables: int
+    ) -> None:
+        self._contexts = contexts
         self._with_variables = frames_with_variables
         self._runtime = runtime
         self._frames = Frames(runtime.memory, runtime.layout, runtime.code_type_address)
         self._frames_left = _FRAMES_LIMIT
         self.codes: dict[int, Code] = {}
         self.variables: dict[int, tuple[FrameVariables, ...]] = {}
+        self.values: dict[int, int] = {}
         self.unsettled = 0
 
     def all(self, kinds: Mapping[int, str]) -> Iterator[tuple[int, Greenlet]]:
@@ -91,36 +104,44 @@ class _Look:
         traced = Traced(self._runtime.memory)
         reader = GreenletReader(self._runtime, traced)
         variables = Variables(traced, self._runtime.layout)
-        for address, kind in self._candidates(list(kinds)):
-            for attempt in range(_ATTEMPTS):
-                traced.forget()
-                try:
-                    greenlet = reader.read(address)
-                    self._learn(greenlet)
-                    if self._with_variables:
-                        self.variables[address] = tuple(
-                            tuple(variables.of(frame).items())
-                            for frame in greenlet.frames[: self._with_variables]
-                        )
-                except NoGreenlet:
-                    if attempt or traced.holds():
+        left: Iterable[tuple[int, int]] = self._candidates(list(kinds))
+        for _ in range(_ROUNDS):
+            unsettled = []
+            for address, kind in left:
+                for attempt in range(_ATTEMPTS):
+                    traced.forget()
+                    try:
+                        greenlet = self._read(reader, variables, address)
+                    except NoGreenlet:
+                        if attempt or traced.holds():
+                            break
+                        continue
+                    except MemoryFault:
+                        continue
+                    if traced.holds():
+                        self._frames_left -= len(greenlet.frames)
+                        if self._frames_left < 0:
+                            return
+                        yield kind, greenlet
                         break
-                    continue
-                except MemoryFault:
-                    continue
-                if traced.holds():
-                    self._frames_left -= len(greenlet.frames)
-                    if self._frames_left < 0:
-                        return
-                    yield kind, greenlet
-                    break
-            else:
-                self.unsettled += 1
+                else:
+                    unsettled.append((address, kind))
+            left = unsettled
+        self.unsettled = len(unsettled)
 
-    def _learn(self, greenlet: Greenlet) -> None:
+    def _read(self, reader: GreenletReader, variables: Variables, address: int) -> Greenlet:
+        greenlet = reader.read(address)
         for frame in greenlet.frames:
             if frame.code not in self.codes:
                 self.codes[frame.code] = Code(*self._frames.text(frame.code))
+        if self._contexts.asked:
+            self.values[address] = self._contexts.read(greenlet.context_at)
+        if self._with_variables:
+            self.variables[address] = tuple(
+                tuple(variables.of(frame).items())
+                for frame in greenlet.frames[: self._with_variables]
+            )
+        return greenlet
 
     def _candidates(self, kinds: list[int]) -> Iterator[tuple[int, int]]:
         """Yield where an object of one of these types may be, and the type."""

@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 import struct
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from enum import IntEnum
 from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple
@@ -13,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple
 from onlooker._native import ffi, lib
 from onlooker.errors import MemoryFault, OnlookerError, TargetGone
 from onlooker.permission import not_permitted
+from onlooker.profile.model import Labels
 from onlooker.profile.rows import Row
 from onlooker.runtime.layouts import NONE, Layout
 from onlooker.runtime.locate import Runtime
@@ -161,8 +163,14 @@ class Recorder:
         self._refresh()
 
     def _refresh(self) -> None:
-        if self._contexts and self._contexts.refresh():
-            lib.recorder_use_contexts(self._recorder, self._contexts.native)
+        if self._contexts and self._contexts.look():
+            with self._held():
+                self._contexts.adopt()
+                lib.recorder_use_contexts(self._recorder, self._contexts.native)
+
+    def _held(self) -> AbstractContextManager[None]:
+        """Nothing is counted meanwhile."""
+        return nullcontext()
 
     def run(self, until_ns: int) -> Outcome:
         """Sample until time.monotonic_ns() is ``until_ns``, a signal comes or the target ends."""
@@ -218,6 +226,11 @@ class Recorder:
     def stacks(self) -> Stacks:
         """The stacks as of now."""
         return Stacks(bytes(self._array(lib.recorder_nodes, NODE_BYTES)))
+
+    def values(self) -> Callable[[int], Labels]:
+        """The labels that rows' ``values`` stand for, as of now."""
+        with self._held():
+            return self._contexts.values() if self._contexts else lambda _: ()
 
     def pauses_ns(self) -> list[int]:
         """How long the latest stops of a thread were, unsorted."""

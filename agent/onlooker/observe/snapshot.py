@@ -62,7 +62,9 @@ def _take(
     threads, tasks = _joined(found, naming, threads, tasks)
     order = {thread.thread.thread_id: place for place, thread in enumerate(threads)}
     tasks.sort(key=lambda task: (order.get(task.thread.thread_id, len(order)), _natural(task.name)))
-    greenlets, greenlet_caveats = suspended_greenlets(runtime, naming, idents, depth, variables)
+    greenlets, greenlet_caveats = suspended_greenlets(
+        runtime, naming, idents, depth, contexts, variables
+    )
     left_out = f"{found.unsettled} asyncio tasks moved each time that they were read: left out"
     snapshot = Snapshot(
         threads=tuple(threads),
@@ -111,7 +113,7 @@ def _threads(
         rows = {row.thread_id: row for row in recorder.rows() if row.count}
         records = recorder.threads()
         threads = naming.threads(records)
-        values = contexts.values() if contexts else lambda _: ()
+        values = recorder.values()
         found = []
         for index, record in reversed(list(enumerate(records))):
             row = rows.get(index)
@@ -175,8 +177,9 @@ def _tasks(found: Tasks, naming: Naming, idents: dict[int, Thread], depth: int) 
 def _labelled(tasks: list[TaskStack], runtime: Runtime, contexts: ContextLabels) -> list[TaskStack]:
     """Suspended tasks with what variables are set to in their own contexts."""
     at = runtime.layout.offsets["task_context"]
-    found = contexts.read([0 if task.state == "running" else task.task_id + at for task in tasks])
-    return [task._replace(labels=labels) for task, labels in zip(tasks, found, strict=True)]
+    found = [0 if task.state == "running" else contexts.read(task.task_id + at) for task in tasks]
+    values = contexts.values()
+    return [task._replace(labels=values(number)) for task, number in zip(tasks, found, strict=True)]
 
 
 def _joined(
@@ -200,6 +203,7 @@ def _joined(
             # Of tasks that start one another eagerly, the innermost is the loop's current one.
             if raw.current:
                 threads[place] = replace(threads[place], task=task.name)
+                tasks[index] = tasks[index]._replace(labels=threads[place].labels)
     return threads, tasks
 
 

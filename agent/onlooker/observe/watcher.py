@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import errno
 import os
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 from onlooker._native import ffi, lib
 from onlooker.errors import NotPermitted, OnlookerError, TargetGone, UsageError
 from onlooker.observe.circumstances import tracer_name
+from onlooker.observe.contexts import ContextLabels
 from onlooker.observe.recorder import Code, Outcome, Recorder
 from onlooker.permission import not_permitted
 from onlooker.runtime.identity import read_status
@@ -24,10 +26,19 @@ class Watcher(Recorder):
     Raises TargetGone, NotPermitted; UsageError if this process watches it already.
     """
 
-    def __init__(self, runtime: Runtime, *, depth: int, own_child: bool = False) -> None:
+    def __init__(
+        self, runtime: Runtime, contexts: ContextLabels, *, depth: int, own_child: bool = False
+    ) -> None:
         self._watch = ffi.NULL
         super().__init__(
-            runtime, rate_hz=1, facts=0, wanted=0, pause="never", depth=depth, own_child=own_child
+            runtime,
+            rate_hz=1,
+            facts=0,
+            wanted=0,
+            pause="never",
+            depth=depth,
+            own_child=own_child,
+            contexts=contexts,
         )
         self._watch = lib.watch_open(self._recorder)
         if not self._watch:
@@ -53,12 +64,10 @@ class Watcher(Recorder):
         return frozenset(ffi.unpack(items, count[0]) if count[0] else ())
 
     def take_codes(self) -> list[tuple[int, Code]]:
-        """As a recorder's."""
-        lib.watch_hold(self._watch)
-        try:
+        """As a recorder's, which looks for variables in its run; a watch need not be run."""
+        self._refresh()
+        with self._held():
             return super().take_codes()
-        finally:
-            lib.watch_release(self._watch)
 
     def close(self) -> None:
         """Free all that was counted."""
@@ -66,12 +75,20 @@ class Watcher(Recorder):
         self._watch = ffi.NULL
         super().close()
 
-    def _array(self, function: Any, size: int) -> memoryview:
+    @contextmanager
+    def _held(self) -> Iterator[None]:
+        if not self._watch:
+            yield
+            return
         lib.watch_hold(self._watch)
         try:
-            return memoryview(bytes(super()._array(function, size)))
+            yield
         finally:
             lib.watch_release(self._watch)
+
+    def _array(self, function: Any, size: int) -> memoryview:
+        with self._held():
+            return memoryview(bytes(super()._array(function, size)))
 
 
 def _refusal(pid: int, error: int) -> OnlookerError:

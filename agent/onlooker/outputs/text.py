@@ -16,7 +16,7 @@ from typing import IO, Final
 from onlooker.outputs.addresses import Addresses
 from onlooker.profile.heap import sampled, without_size
 from onlooker.profile.model import Function, Labels, Location, Profile
-from onlooker.profile.printable import printable
+from onlooker.profile.printable import printable, quoted
 
 NAME: Final = "text"
 SUFFIX: Final = ".txt"
@@ -154,19 +154,8 @@ def _tabs(cell: str, widest: int) -> str:
 def _labels(labels: Labels) -> str:
     if not labels:
         return ""
-    pairs = ", ".join(f"{_quoted(key)}:{_quoted(str(value))}" for key, value in sorted(labels))
+    pairs = ", ".join(f"{quoted(key)}:{quoted(str(value))}" for key, value in sorted(labels))
     return f"\n# labels: {{{_short(pairs, _COMMENT_LIMIT)}}}"
-
-
-_ESCAPES: Final = {
-    character: f"\\{letter}"
-    for character, letter in zip('"\\\a\b\f\n\r\t\v', '"\\abfnrtv', strict=True)
-}
-
-
-def _quoted(text: str) -> str:
-    """Return the text as Go's %q has it."""
-    return f'"{"".join(_ESCAPES.get(c) or printable(c) for c in text)}"'
 
 
 def _short(text: str, limit: int) -> str:

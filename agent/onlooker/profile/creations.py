@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from onlooker.profile.model import Location
+from onlooker.profile.model import Labels, Location
 from onlooker.profile.rows import Row, Thread
 
 
@@ -13,7 +13,8 @@ from onlooker.profile.rows import Row, Thread
 class Creations:
     """The threads of a process: ``rows`` count those created meanwhile, by who did it.
 
-    ``stack`` and ``threads`` name the rows' ids. ``present`` are the stacks, leaf first, of the
+    ``stack`` and ``threads`` name the rows' ids, ``values`` gives the labels of their ``values``.
+    ``present`` are the stacks, leaf first, of the
     threads that had been there before.
     """
 
@@ -21,3 +22,4 @@ class Creations:
     stack: Callable[[int], Sequence[Location]]
     threads: Mapping[int, Thread]
     present: Sequence[tuple[Location, ...]]
+    values: Callable[[int], Labels] = lambda _: ()

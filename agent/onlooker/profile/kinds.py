@@ -49,6 +49,11 @@ class Kind:
         """Whether a profile says how long it took. Go's tell of cpu and wall time only."""
         return not self.fixed_period
 
+    @property
+    def grows(self) -> bool:
+        """Whether there is only what was recorded until now."""
+        return not (self.timed or self.instant or self.watched or self.heap)
+
     def takes(self, row: Row) -> bool:
         return not self.wanted or bool(row.facts & self.wanted)
 

@@ -2,9 +2,21 @@
 
 from __future__ import annotations
 
+from typing import Final
+
+_ESCAPES: Final = {
+    character: f"\\{letter}"
+    for character, letter in zip('"\\\a\b\f\n\r\t\v', '"\\abfnrtv', strict=True)
+}
+
 
 def printable(text: str) -> str:
     r"""Return the text in one line, with ``\x1b`` and the like for what isn't printable."""
     if text.isprintable():
         return text
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+
+
+def quoted(text: str) -> str:
+    """Return the text as Go's %q has it: where it ends is beyond doubt."""
+    return f'"{"".join(_ESCAPES.get(c) or printable(c) for c in text)}"'

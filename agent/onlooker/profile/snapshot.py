@@ -45,8 +45,8 @@ class TaskStack(NamedTuple):
 
     ``task_id`` is its address. ``thread`` is the one that runs its event loop; its ``thread_id`` is
     0 if none does. ``awaited_by`` are the names of the tasks that wait for this one. ``labels`` are
-    the context variables that were asked for, a moment later, if it does not run. ``variables``
-    are as those of threads.
+    the context variables that were asked for: its thread's if it runs, or else a moment later.
+    ``variables`` are as those of threads.
     """
 
     name: str
@@ -64,13 +64,14 @@ class TaskStack(NamedTuple):
 class GreenletStack:
     """What one suspended greenlet is doing. ``kind`` is the name of its type.
 
-    ``variables`` are as those of threads.
+    ``labels`` and ``variables`` are as those of threads.
     """
 
     greenlet_id: int
     kind: str
     thread: Thread
     stack: tuple[Location, ...]
+    labels: Labels = ()
     variables: tuple[FrameVariables, ...] | None = None
 
 

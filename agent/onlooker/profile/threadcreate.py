@@ -25,6 +25,7 @@ def threadcreate(
         creations.stack,
         creations.threads,
         recording,
+        values=creations.values,
         all_frames=all_frames,
     )
     entries = Counter(map(_entry, creations.present))

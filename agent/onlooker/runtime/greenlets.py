@@ -36,6 +36,7 @@ _SIZE: Final = 40
 _SELF: Final = 8
 _BEFORE_STACK: Final = 16 + 8 + 16
 _STATE: Final = struct.Struct("<QQQqQQQ")
+_CONTEXT: Final = 5 * 8  # in these
 
 
 class GreenletTypes(NamedTuple):
@@ -50,10 +51,15 @@ class GreenletTypes(NamedTuple):
 
 
 class Greenlet(NamedTuple):
-    """A suspended greenlet. ``stack_at`` is in the C stack of its thread."""
+    """A suspended greenlet.
+
+    ``stack_at`` is in the C stack of its thread, ``context_at`` is where the pointer to its context
+    is.
+    """
 
     address: int
     stack_at: int
+    context_at: int
     frames: tuple[Frame, ...]
 
 
@@ -118,14 +124,16 @@ class GreenletReader:
             own = 0
         if own != address:
             raise NoGreenlet(f"there is no greenlet at {address:#x}")
-        raw = self._memory.read(pimpl + self._at_stack, _STATE.size)
+        state = pimpl + self._at_stack
+        raw = self._memory.read(state, _STATE.size)
         start, stop, copy, saved, _, _, top = _STATE.unpack(raw)
         if not start or not top:
             raise NoGreenlet(f"the greenlet at {address:#x} is not suspended")
         if not 0 <= saved <= min(stop - start, _STACK_LIMIT_BYTES):
             raise MemoryFault(f"the greenlet at {address:#x} has saved {saved} bytes")
         frames = self._frames(_Moved(self._memory, start, saved, copy))
-        return Greenlet(address, start, tuple(frames.under(frames.of_object(top), _FRAMES_LIMIT)))
+        found = tuple(frames.under(frames.of_object(top), _FRAMES_LIMIT))
+        return Greenlet(address, start, state + _CONTEXT, found)
 
     def _frames(self, memory: Memory) -> Frames:
         runtime = self._runtime

@@ -46,7 +46,8 @@ class Maker:
         """
         file = io.BytesIO()
         if kind.instant and debug >= _TRACEBACK:
-            text = target.tracebacks(pause=self.settings.pause)
+            settings = self.settings
+            text = target.tracebacks(pause=settings.pause, context_vars=settings.context_vars)
             file.write(text.encode("utf-8", "backslashreplace"))
         else:
             profile = self._moment(kind, watch, target)
