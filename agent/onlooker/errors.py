@@ -25,6 +25,10 @@ class UsageError(OnlookerError):
     exit_code = 2
 
 
+class InUse(UsageError):
+    """Only one at a time can do this, and somebody is doing it."""
+
+
 class UnreadableProfile(UsageError):
     """A file that was given is no pprof profile, is damaged, or can't be read at all."""
 

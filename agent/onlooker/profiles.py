@@ -9,7 +9,7 @@ from collections.abc import Callable, Hashable, Iterable, Sequence
 from typing import IO, Final
 
 from onlooker import outputs
-from onlooker.errors import UsageError
+from onlooker.errors import InUse, UsageError
 from onlooker.outputs.addresses import Addresses
 from onlooker.profile.model import Function, Location, Mapping, Profile, Sample, ValueType
 
@@ -169,7 +169,7 @@ class CpuProfiling:
         """
         with self._lock:
             if self._session:
-                raise UsageError("cpu profiling already in use")
+                raise InUse("cpu profiling already in use")
             session = _Session(lambda stop: self._record(rate_hz, stop))
             session.begin()
             self._session = session, file

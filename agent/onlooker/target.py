@@ -10,7 +10,7 @@ from functools import partial
 from typing import IO, TYPE_CHECKING, Final
 
 from onlooker import about
-from onlooker.errors import UsageError
+from onlooker.errors import InUse, UsageError
 from onlooker.observe.recorder import Pause
 from onlooker.profile.kinds import KINDS, Kind
 from onlooker.profile.model import Mapping, Profile
@@ -158,7 +158,7 @@ class Target:
         Options(rate_hz)  # raises now, and not in the watch's thread
         with self._lock:
             if self._watch and self._watch.running:
-                raise UsageError("watching already in use")
+                raise InUse("watching already in use")
             kinds = [kind.name for kind in KINDS.values() if kind.grows]
             self._watch = Watch(self, kinds, rate_hz, pause=pause, context_vars=context_vars)
             return self._watch

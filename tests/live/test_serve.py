@@ -134,6 +134,9 @@ def test_answers_as_gos(served: Served, path: str) -> None:
 @pytest.mark.parametrize("path", ["", "symbol", "profile?seconds=1", "nothing"])
 def test_other_methods(served: Served, method: str, path: str) -> None:
     answer = served.server.get(f"/debug/pprof/{path}", method, body=b"0x1+0x2")
+    if (method, path) == ("POST", "symbol"):
+        assert answer == Answer(200, TEXT, b"num_symbols: 1\n")
+        return
     allowed = {**TEXT, "Allow": "GET, HEAD"}
     assert answer == Answer(405, allowed, b"Method Not Allowed\n")
 
@@ -185,6 +188,21 @@ def test_goroutine(served: Served, tmp_path: Path) -> None:
     index = served.server.get("/debug/pprof/").text
     assert "<tr><td>4</td><td><a href='goroutine?debug=1'>goroutine</a>" in index
     assert '<a href="goroutine?debug=2">full goroutine stack dump</a>' in index
+
+
+def test_names_for_what_was_read_of_a_text(served: Served, tmp_path: Path) -> None:
+    """go tool pprof asks for them by POST: Go's texts have them in comments, too."""
+    url = f"{served.server.url}/debug/pprof"
+    for name in ("goroutine", "threadcreate"):
+        top = go_pprof_fetch("-top", "-cum", f"{url}/{name}?debug=1", folder=tmp_path)
+        assert SPIN.search(top), top
+        assert not re.search(r" 0x[0-9a-f]+\n", top)
+    text = served.server.get("/debug/pprof/goroutine?debug=1").text
+    places = re.findall(r"^#\t(0x[0-9a-f]+)\t+(\S+)\+0x", text, re.MULTILINE)
+    asked = "+".join(address for address, _ in places)
+    answer = served.server.get(f"/debug/pprof/symbol?0x1+{asked}+x")
+    lines = "".join(f"{address} {name}\n" for address, name in places)
+    assert answer == Answer(200, TEXT, f"num_symbols: 1\n{lines}".encode())
 
 
 def test_what_only_grows(

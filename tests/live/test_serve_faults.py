@@ -5,10 +5,12 @@ import os
 import re
 import threading
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 
+from tests.background import Background
 from tests.commands import wait_until
 from tests.conftest import StartTarget
 from tests.interpreters import Interpreter
@@ -215,6 +217,31 @@ def test_bad_requests(served: Served, request_: bytes) -> None:
     assert served.server.command.process.poll() is None
 
 
+def test_threads_can_be_watched_by_one_only(served: Served) -> None:
+    asked = "/debug/pprof/threadcreate?seconds="
+    with Background(served.target.pid, "threadcreate", own_child=True):
+        refused = served.server.get(f"{asked}1")
+        assert refused.status == 403
+        assert "another tracer is attached" in refused.text
+        assert served.server.get("/debug/pprof/threadcreate").status == 200
+    with closing(served.server.connection()) as first:
+        first.request("GET", f"{asked}100")
+        status = Path(f"/proc/{served.target.pid}/status")
+        wait_until(lambda: "TracerPid:\t0\n" not in status.read_text())
+        refused = served.server.get(f"{asked}1")
+        assert refused.status == 409
+        assert "watched already" in refused.text
+    wait_until(lambda: served.server.get(f"{asked}1").status == 200)
+
+
+def test_what_takes_stops_where_none_may_be(served: Served) -> None:
+    with Server("--pid", served.target.pid, "--pause", "never") as server:
+        refused = server.get("/debug/pprof/threadcreate?seconds=1")
+        assert refused.status == 400
+        assert "threadcreate needs to stop" in refused.text
+        assert server.get("/debug/pprof/threadcreate").status == 200
+
+
 def test_large_body(served: Served) -> None:
     """It is not read, let alone kept."""
     with served.server.socket() as client:
@@ -222,7 +249,7 @@ def test_large_body(served: Served) -> None:
             b"POST /debug/pprof/symbol HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: 999999999999"
         )
         client.sendall(head + b"\r\n\r\n" + b"0x1+" * 1000)
-        assert client.recv(65536).startswith(b"HTTP/1.1 405 ")
+        assert client.recv(65536).startswith(b"HTTP/1.1 413 ")
 
 
 @pytest.mark.parametrize(

@@ -7,9 +7,13 @@ from collections.abc import AsyncIterator
 
 import pytest
 from aiohttp import web
+from onlooker import errors
 from onlooker.errors import UsageError
 from onlooker.server import answers, limits
-from onlooker.server.settings import Address, parse_address
+from onlooker.server.app import App
+from onlooker.server.security import Access
+from onlooker.server.settings import Address, Settings, parse_address
+from onlooker.server.symbols import Symbols
 from onlooker.server.workers import Stopped, TooMany, Workers
 
 MAX = (1 << 63) - 1
@@ -178,3 +182,53 @@ def test_who_takes_no_answer_is_hung_up_on() -> None:
             writer.close()
 
     asyncio.run(use())
+
+
+#: What clients get. Files are for the command, and what fails by itself is our fault.
+STATUS = {
+    "OnlookerError": 500,
+    "OutputError": 500,
+    "UsageError": 400,
+    "UnreadableProfile": 400,
+    "InUse": 409,
+    "NotPermitted": 403,
+    "NoSuchProcess": 404,
+    "TargetGone": 404,
+    "NotPython": 501,
+    "UnsupportedPython": 501,
+    "NotTracing": 501,
+    "NotReady": 503,
+    "MemoryFault": 503,
+}
+
+
+def test_every_error_has_a_status() -> None:
+    settings = Settings((), None, 100, 0, "auto", 512, False, (), 1, 10)
+    app = App(settings, Access(), "", log=lambda _: None, alarm=lambda _: None)
+
+    async def status(kind: type[errors.OnlookerError]) -> int:
+        async def fail(_: web.Request) -> web.StreamResponse:
+            raise kind("what\x1b and why", "What next.")
+
+        answer = await app._handle(None, fail)  # type: ignore[arg-type]  # it only passes it on
+        assert isinstance(answer, web.Response)
+        assert answer.body == b"what\\x1b and why\nWhat next.\n"
+        return answer.status
+
+    kinds = {name: kind for name, kind in vars(errors).items() if isinstance(kind, type)}
+    assert {name: asyncio.run(status(kind)) for name, kind in kinds.items()} == STATUS
+
+
+def test_symbols() -> None:
+    symbols = Symbols(most=3)
+    assert symbols.answer("") == symbols.answer("0x1+0x+1+0x1g+" + "0x1" * 99) == "num_symbols: 1\n"
+    text = "2 @ 0x11 0x21\n#\t0x10\tapp.f+0x2\t\t/srv/app.py:3\n#\t0x20\t\tapp.f+0x1+0x0\t/a:1\n"
+    symbols.learn(text)
+    symbols.learn(text)
+    assert symbols.answer("0x10+0x11+0x12+0x20") == (
+        "num_symbols: 1\n0x10 app.f\n0x11 app.f\n0x20 app.f+0x1\n"
+    )
+    symbols.learn("#\t0x30\t<native thread>\n# 0x40 a comment\n#\t0x50\ta\tb:1\n")
+    assert symbols.answer("0x10+0x20+0x30+0x40+0x50") == (
+        "num_symbols: 1\n0x20 app.f+0x1\n0x30 <native thread>\n0x50 a\n"
+    )

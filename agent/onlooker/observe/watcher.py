@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from onlooker._native import ffi, lib
-from onlooker.errors import NotPermitted, OnlookerError, TargetGone, UsageError
+from onlooker.errors import InUse, NotPermitted, OnlookerError, TargetGone
 from onlooker.observe.circumstances import tracer_name
 from onlooker.observe.contexts import ContextLabels
 from onlooker.observe.recorder import Code, Outcome, Recorder
@@ -106,7 +106,7 @@ def _refusal(pid: int, error: int) -> OnlookerError:
 
 def _traced(pid: int, tracer: int) -> OnlookerError:
     if Path(f"/proc/self/task/{tracer}").exists():
-        return UsageError(f"the threads of process {pid} are being watched already")
+        return InUse(f"the threads of process {pid} are being watched already")
     name = tracer_name(tracer)
     return NotPermitted(
         f"can't watch the threads of process {pid}: another tracer is attached ({name})",

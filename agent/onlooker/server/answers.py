@@ -11,6 +11,8 @@ from typing import Final
 
 from aiohttp import web
 
+from onlooker.profile.printable import printable
+
 TEXT: Final = "text/plain; charset=utf-8"
 HTML: Final = "text/html; charset=utf-8"
 BINARY: Final = "application/octet-stream"
@@ -50,10 +52,11 @@ def head(content_type: str, filename: str = "") -> web.StreamResponse:
     return response
 
 
-def error(status: int, text: str) -> web.Response:
+def error(status: int, *lines: str) -> web.Response:
     """Return a refusal of net/http/pprof's own."""
     headers = {**_headers(TEXT), "X-Go-Pprof": "1"}
-    return web.Response(status=status, body=_line(text), headers=headers)
+    body = b"".join(_line(printable(line)) for line in lines if line)
+    return web.Response(status=status, body=body, headers=headers)
 
 
 def not_found() -> web.Response:

@@ -12,11 +12,17 @@ from typing import Final
 from aiohttp import web
 
 from onlooker.errors import (
+    InUse,
+    MemoryFault,
     NoSuchProcess,
     NotPermitted,
+    NotPython,
     NotReady,
+    NotTracing,
     OnlookerError,
     TargetGone,
+    UnsupportedPython,
+    UsageError,
 )
 from onlooker.observe.recorder import Counters
 from onlooker.profile.kinds import KINDS, Kind
@@ -27,6 +33,7 @@ from onlooker.server.recording import Maker
 from onlooker.server.security import Access
 from onlooker.server.sessions import Session, Sessions
 from onlooker.server.settings import Settings
+from onlooker.server.symbols import Symbols
 from onlooker.server.workers import Stopped, TooMany, Workers, in_thread
 from onlooker.target import Target
 from onlooker.watch import Watch
@@ -49,12 +56,19 @@ _PROFILE: Final = (
     " profile file, use the go tool pprof command to investigate the profile."
 )
 
-#: The status of an error that is about a process.
-_STATUS: Final[dict[type[OnlookerError], int]] = {
+#: The status of an error that is about a process or a request. All others are failures of ours.
+_STATUS: Final[dict[type[BaseException], int]] = {
+    UsageError: 400,
+    NotPermitted: 403,
     NoSuchProcess: 404,
     TargetGone: 404,
-    NotPermitted: 403,
+    InUse: 409,
+    NotPython: 501,
+    UnsupportedPython: 501,
+    NotTracing: 501,
     NotReady: 503,
+    MemoryFault: 503,
+    OnlookerError: 500,
 }
 
 
@@ -83,7 +97,8 @@ class App:
         self._metrics = Metrics(
             targets=lambda: self.sessions.count, working=lambda: self.workers.busy
         )
-        self._maker = Maker(settings, self._metrics.recorded)
+        self._symbols = Symbols()
+        self._maker = Maker(settings, self._metrics.recorded, self._symbols)
 
     def _watch(self, target: Target) -> Watch | None:
         settings = self._settings
@@ -112,6 +127,7 @@ class App:
         for prefix in ("", r"/pid/{pid:[0-9]{1,10}}"):
             app.router.add_get(f"{prefix}/debug/pprof", _add_slash)
             app.router.add_get(f"{prefix}/debug/pprof/", self._index)
+            app.router.add_post(f"{prefix}/debug/pprof/{{name:symbol}}", self._symbol)
             app.router.add_get(f"{prefix}/debug/pprof/{{name:.+}}", self._named)
         return app
 
@@ -144,7 +160,8 @@ class App:
         except Stopped:
             return answers.error(503, "the server is ending")
         except OnlookerError as error:
-            return answers.error(_STATUS.get(type(error), 500), str(error))
+            status = next(_STATUS[kind] for kind in type(error).__mro__ if kind in _STATUS)
+            return answers.error(status, str(error), error.hint)
         except Exception as error:
             self._alarm(traceback.format_exc().rstrip())
             return answers.error(500, f"internal error: {type(error).__name__}")
@@ -211,9 +228,12 @@ class App:
         return answers.answer("\0".join(argv).encode("utf-8", "surrogateescape"), answers.TEXT)
 
     async def _symbol(self, request: web.Request) -> web.StreamResponse:
-        # Profiles have all names in them; there is none to be looked up.
+        # Profiles have all names in them, but for what is read of texts.
         await self._session(request)
-        return answers.answer(b"num_symbols: 1\n", answers.TEXT)
+        asked = request.rel_url.raw_query_string
+        if request.method == "POST":
+            asked = await limits.body(request)
+        return answers.answer(self._symbols.answer(asked).encode(), answers.TEXT)
 
     async def _timed(self, request: web.Request, kind: Kind, name: str) -> web.StreamResponse:
         seconds, valid = answers.integer(request.query.get("seconds", ""))

@@ -10,6 +10,8 @@ from aiohttp import web
 #: A request's first line, and each of its headers.
 MAX_LINE_BYTES: Final = 8190
 MAX_CONNECTIONS: Final = 256
+#: As aiohttp has it, whose application counts what is read.
+MAX_BODY_BYTES: Final = 1 << 20
 #: From the connection to the end of the first request's headers.
 HEADERS_S: Final = 10.0
 IDLE_S: Final = 75.0
@@ -60,6 +62,16 @@ def _close_if_silent(protocol: web.RequestHandler) -> None:
     if protocol in _SILENT:
         _SILENT.remove(protocol)
         protocol.force_close()
+
+
+async def body(request: web.Request) -> str:
+    """Return what a request has for a body. Raises web.HTTPException for too much of it."""
+    if (request.content_length or 0) > MAX_BODY_BYTES:
+        raise web.HTTPRequestEntityTooLarge(MAX_BODY_BYTES, request.content_length or 0)
+    try:
+        return (await asyncio.wait_for(request.read(), HEADERS_S)).decode("latin-1")
+    except asyncio.TimeoutError:
+        raise web.HTTPRequestTimeout from None
 
 
 async def send(

@@ -16,6 +16,7 @@ from onlooker.profile.kinds import KINDS, Kind
 from onlooker.profile.model import Profile
 from onlooker.profile.threadcreate import created_meanwhile
 from onlooker.server.settings import Settings
+from onlooker.server.symbols import Symbols
 from onlooker.server.workers import Stopped
 from onlooker.target import Target
 from onlooker.watch import Watch
@@ -28,10 +29,14 @@ Recorded = Callable[[Counters, Sequence[int]], None]
 
 @dataclass(frozen=True, slots=True)
 class Maker:
-    """Makes profiles as the settings say, and tells ``recorded`` of each recording."""
+    """Makes profiles as the settings say, and tells ``recorded`` of each recording.
+
+    ``symbols`` learns the names in texts.
+    """
 
     settings: Settings
     recorded: Recorded
+    symbols: Symbols
 
     def over(self, kind: Kind, seconds: float, target: Target, stop: threading.Event) -> bytes:
         """Record for some time. Raises Stopped, and what Target.record does."""
@@ -52,6 +57,8 @@ class Maker:
         else:
             profile = self._moment(kind, watch, target)
             outputs.load("text" if debug > 0 else "pprof").write(profile, file)
+            if debug > 0:
+                self.symbols.learn(file.getvalue().decode("utf-8", "replace"))
         return file.getvalue()
 
     def counts(self, watch: Watch | None, target: Target, _: threading.Event) -> dict[str, int]:
