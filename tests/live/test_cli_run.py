@@ -169,6 +169,46 @@ def test_signals_go_to_the_program(
     assert "Type: cpu" in go_pprof("-top", "it.pb.gz", cwd=tmp_path)
 
 
+def test_a_picture_is_taken_before_a_signal_is_passed_on(
+    any_interpreter: Interpreter, tmp_path: Path
+) -> None:
+    (tmp_path / "program.py").write_text(SPIN + SIGNALLED)
+    arguments = ("run", "--profile", "goroutine", "-o", "it.pb.gz", "--")
+    with Command(*arguments, any_interpreter.path, "program.py", cwd=tmp_path) as command:
+        assert command.process.stdout
+        assert command.process.stdout.readline() == b"ready\n"
+        command.wait_for("when a signal comes")
+        command.process.send_signal(signal.SIGTERM)
+        done = command.finish().ok()
+    assert done.text == "SIGTERM\n"
+    top = go_pprof("-top", "-cum", "it.pb.gz", cwd=tmp_path)
+    assert "Type: goroutine" in top
+    assert "__main__.spin_until_told" in top
+
+
+def test_a_picture_is_taken_after_some_seconds(
+    any_interpreter: Interpreter, tmp_path: Path
+) -> None:
+    program = """
+def wait_for_the_picture():
+    while not os.path.exists("it.pb.gz"):
+        sum(range(1000))
+wait_for_the_picture()
+"""
+    options = ("--profile", "goroutine", "--seconds", "2", "-o", "it.pb.gz")
+    run(*options, program=program, interpreter=any_interpreter, cwd=tmp_path).ok()
+    assert "__main__.wait_for_the_picture" in go_pprof("-top", "-cum", "it.pb.gz", cwd=tmp_path)
+
+
+def test_no_picture_is_taken_of_what_has_ended(
+    any_interpreter: Interpreter, tmp_path: Path
+) -> None:
+    options = ("--profile", "goroutine", "--seconds", "1000")
+    done = run(*options, program="", interpreter=any_interpreter, cwd=tmp_path)
+    assert done.exit_code == 6
+    assert "ended before its picture was taken" in done.stderr
+
+
 def test_ctrl_c_reaches_the_program_once(any_interpreter: Interpreter, tmp_path: Path) -> None:
     """On a terminal the kernel sends SIGINT to both."""
     (tmp_path / "program.py").write_text(SPIN + SIGNALLED)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import math
 import os
 import signal
 import subprocess
+import time
 from collections.abc import Sequence
 from typing import Final
 
@@ -23,6 +25,7 @@ _MEANT_FOR_IT: Final = frozenset(
 )
 _WAITED_FOR: Final = _MEANT_FOR_IT | {signal.SIGCHLD}
 _ENDS: Final = frozenset({os.CLD_EXITED, os.CLD_KILLED, os.CLD_DUMPED})
+_LONGEST_WAIT_S: Final = 1.0
 _SI_KERNEL: Final = 0x80  # include/uapi/asm-generic/siginfo.h
 
 
@@ -34,6 +37,7 @@ class Child:
     """
 
     def __init__(self, argv: Sequence[str]) -> None:
+        self._kept: signal.struct_siginfo | None = None
         # Blocked signals wait until forward() takes them. The program must not inherit that.
         self._mask = signal.pthread_sigmask(signal.SIG_BLOCK, _WAITED_FOR)
         try:
@@ -69,12 +73,23 @@ class Child:
 
         Returns False, for a signal is not to end what we do.
         """
-        while received := signal.sigtimedwait(_WAITED_FOR, seconds):
-            seconds = 0
+        while received := self._kept or signal.sigtimedwait(_WAITED_FOR, seconds):
+            seconds, self._kept = 0, None
             meant = received.si_signo != signal.SIGCHLD and received.si_code != _SI_KERNEL
             if meant and not self._has_ended():
                 os.kill(self.pid, received.si_signo)
         return False
+
+    def keep_signal(self, seconds: float | None) -> None:
+        """Wait for the program's end or for a signal, which is not passed on yet."""
+        ends_s = time.monotonic() + seconds if seconds is not None else math.inf
+        while not self._kept and not self._has_ended():
+            left_s = ends_s - time.monotonic()
+            if left_s <= 0:
+                break
+            received = signal.sigtimedwait(_WAITED_FOR, min(left_s, _LONGEST_WAIT_S))
+            if received and received.si_signo != signal.SIGCHLD:
+                self._kept = received
 
     def wait(self) -> int:
         """Return the exit status as a shell has it when it has ended: 128 + n for signal n."""

@@ -19,6 +19,7 @@ from onlooker.errors import (
     TargetGone,
     UnsupportedPython,
 )
+from onlooker.profile.kinds import KINDS
 from onlooker.recording import TARGET_ENDED, TARGET_REPLACED, Recording
 from onlooker.target import Target
 
@@ -26,6 +27,8 @@ from onlooker.target import Target
 _PATIENCE_S: Final = 2.0
 _LONGEST_DELAY_S: Final = 0.5
 
+_ANNOUNCED: Final = "process {}: its picture will be taken {} a signal comes for it"
+_WHEN: Final = "--seconds S takes it S seconds after the start."
 _HINT: Final = "Where a program starts Python as another process, `onlooker attach` takes that one."
 
 
@@ -43,10 +46,12 @@ def run(arguments: Arguments) -> int:
 def _record(arguments: Arguments, child: Child) -> None:
     """Record the child; each program that it becomes by exec is a recording of its own.
 
-    The output that the command line names is the last one's. Raises what Target, its record and
-    Session raise; TargetGone if nothing was recorded.
+    The output that the command line names is the last one's. A picture of a program that has just
+    begun shows nothing: it is taken later. Raises what Target, its record and Session raise;
+    TargetGone if nothing was recorded.
     """
     finished: list[tuple[Session, Recording]] = []
+    alone = all(KINDS[name].instant for name in arguments.profile)
     reason = hint = ""
     while not finished or finished[-1][1].end in {TARGET_ENDED, TARGET_REPLACED}:
         try:
@@ -56,6 +61,10 @@ def _record(arguments: Arguments, child: Child) -> None:
             break
         with target:
             session = Session(arguments, target)
+            if alone:
+                if not arguments.quiet:
+                    terminal.say(_ANNOUNCED.format(child.pid, _when(arguments.seconds)))
+                child.keep_signal(arguments.seconds)
             try:
                 recording = session.record(stop=child.pass_signals_on, own_child=True)
             except TargetGone:
@@ -63,11 +72,16 @@ def _record(arguments: Arguments, child: Child) -> None:
         finished.append((session, recording))
     if not finished:
         program = " ".join(arguments.program)
-        raise TargetGone(f"`{program}` ended before anything was sampled{reason}", hint)
+        what = "its picture was taken" if alone else "anything was sampled"
+        raise TargetGone(f"`{program}` ended before {what}{reason}", hint or _WHEN * alone)
     for number, (session, recording) in enumerate(finished[:-1], 1):
         session.finish(recording, number)
     session, recording = finished[-1]
     session.finish(recording)
+
+
+def _when(seconds: float | None) -> str:
+    return "when" if seconds is None else f"in {seconds:g} s, or when"
 
 
 class _NeverReady(Exception):

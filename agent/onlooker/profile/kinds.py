@@ -197,7 +197,7 @@ KINDS: Final[Mapping[str, Kind]] = MappingProxyType(
             _picture(
                 "goroutine",
                 "what all threads, suspended asyncio tasks and greenlets are doing at the end;"
-                " alone, now",
+                " alone, now (run: after --seconds, or when a signal comes for the program)",
             ),
             _creations(
                 "threadcreate",
