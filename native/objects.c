@@ -10,7 +10,7 @@
 #define TYPES_LIMIT (1u << 14)
 #define TEXTS_LIMIT (UINT64_C(1) << 28) /* bytes */
 #define TEXTS_KNOWN_LIMIT (1u << 19)
-#define STRING_LIMIT 4096u /* characters; a longer one is no name */
+#define STRING_LIMIT 4096u /* characters; the rest is cut off */
 #define ITEMS_LIMIT (1u << 20)
 #define BASES_LIMIT 16u
 #define DIGITS_LIMIT 4u
@@ -238,11 +238,11 @@ static bool find_characters(objects *objects, uint64_t address, uint64_t *at, ui
     uint64_t count;
     unsigned char state;
     if (!has_flags(objects, address, TYPE_IS_UNICODE) ||
-        !word_at(objects, address, layout->unicode_length, &count) || count > STRING_LIMIT ||
+        !word_at(objects, address, layout->unicode_length, &count) ||
         !moment_read(&objects->moment, address + (uint32_t)layout->unicode_state, &state, 1))
         return false;
     *kind = STATE_KIND(state);
-    *length = (uint32_t)count;
+    *length = count < STRING_LIMIT ? (uint32_t)count : STRING_LIMIT;
     if (STATE_COMPACT(state))
         *at = address + (uint32_t)(STATE_ASCII(state) ? layout->unicode_ascii_data
                                                       : layout->unicode_compact_data);

@@ -121,16 +121,17 @@ def test_dump_as_text(any_interpreter: Interpreter, start_target: StartTarget) -
     assert len(numbers) > 1
 
 
-@pytest.mark.parametrize("name", ["a\x1b[31m", "two\nlines", "\ud800"])
+@pytest.mark.parametrize("name", ["a\x1b[31m", "two\nlines", "\ud800", '"' * 5000])
 def test_dump_of_names_that_a_terminal_must_not_see(
     any_interpreter: Interpreter, start_target: StartTarget, name: str
 ) -> None:
     target = start_target(
         any_interpreter,
         f"""
-        import asyncio
+        import asyncio, threading
         async def main():
             asyncio.current_task().set_name({name!a})
+            threading.current_thread().name = {name!a}
             loop = asyncio.get_running_loop()
             loop.call_soon(lambda: print("ready", flush=True))
             await loop.create_future()
@@ -141,5 +142,60 @@ def test_dump_of_names_that_a_terminal_must_not_see(
     done = onlooker("dump", "--pid", target.pid).ok()
     assert name not in done.stdout.decode(errors="surrogatepass")
     assert len(re.findall(r'^task ".*", waiting for Future', done.text, re.MULTILINE)) == 1
-    (task,) = onlooker("dump", "--pid", target.pid, "--json").ok().json["tasks"]
-    assert task["name"] == name
+    seen = onlooker("dump", "--pid", target.pid, "--json").ok().json
+    assert [task["name"] for task in seen["tasks"]] == [name[:4096]]
+    assert [thread["name"] for thread in seen["threads"]] == [name[:4096]]
+    assert seen["caveats"] == []
+
+
+HOSTILE = r"""
+import asyncio, contextvars, sys, threading, types
+EVIL = "e\n\n1 @ 0x1\x1b[2J\x1b]0;owned\x07\"\\\r\u202e\u2028\x85\udcff\t;"
+LONG = EVIL + "L" * 10000
+who = contextvars.ContextVar(EVIL)
+def work(argument):
+    threading.Event().wait()
+def run(name):
+    who.set(name)
+    exec(compile(f"def call(x):\n  {'y' * 999} = x\n  work(x)", f"/{name}.py", "exec"), globals())
+    call.__code__ = call.__code__.replace(co_name=name)
+    call(name)
+work.__code__ = work.__code__.replace(co_name=LONG)
+sys.modules["m" + LONG] = types.ModuleType("m" + LONG)
+for name in (EVIL, LONG):
+    threading.Thread(target=run, args=(name,), name=name, daemon=True).start()
+async def wait(name):
+    who.set(name)
+    await asyncio.Event().wait()
+async def main():
+    tasks = [asyncio.create_task(wait(name), name=name) for name in (EVIL, LONG)]
+    await asyncio.sleep(0)
+    print("ready", flush=True)
+    await asyncio.gather(*tasks)
+asyncio.run(main())
+"""
+
+
+def test_nothing_from_a_target_is_obeyed(
+    any_interpreter: Interpreter, start_target: StartTarget, tmp_path: Path
+) -> None:
+    """Neither by terminals nor by who reads texts line by line."""
+    target = start_target(any_interpreter, HOSTILE, "an\nargument\x1b[2J")
+    assert target.read_line() == "ready"
+    label = ("--label-context-var", "e\n\n1 @ 0x1\x1b[2J")
+    of_it = ("--pid", target.pid, *label)
+    kinds = ("--profile", "wall,goroutine", "--seconds", 0.1, "-v")
+    for command in (
+        ("dump", *of_it, "--locals"),
+        ("attach", *of_it, *kinds, "-o", "it.pb.gz"),
+        ("attach", *of_it, *kinds, "--format", "text", "-o", "it.txt"),
+        ("list",),
+        ("heap", "--pid", target.pid, "-o", "heap.pb.gz"),
+    ):
+        done = onlooker(*command, cwd=tmp_path).ok()
+        texts = [done.text, done.stderr, *(path.read_text() for path in tmp_path.glob("*.txt"))]
+        for line in "\n".join(texts).split("\n"):
+            assert line.replace("\t", "").isprintable()
+            assert not line.startswith("1 @ 0x1\\")
+    for name in ("it-wall.pb.gz", "it-goroutine.pb.gz"):
+        go_pprof("-tags", name, cwd=tmp_path)

@@ -16,7 +16,7 @@ from typing import IO, Final
 from onlooker.outputs.addresses import Addresses
 from onlooker.profile.heap import sampled, without_size
 from onlooker.profile.model import Function, Labels, Location, Profile
-from onlooker.profile.printable import printable, quoted
+from onlooker.profile.printable import printable, quoted, short
 
 NAME: Final = "text"
 SUFFIX: Final = ".txt"
@@ -45,7 +45,7 @@ def _lines(profile: Profile) -> Iterator[str]:
     types = tuple(shown.type for shown in profile.sample_types)
     yield from (_memory if types == _MEMORY else _counted)(profile, places)
     for comment in profile.comments:
-        yield f"# {_short(printable(comment), _COMMENT_LIMIT)}"
+        yield f"# {short(printable(comment), _COMMENT_LIMIT)}"
 
 
 def _memory(profile: Profile, places: _Places) -> Iterator[str]:
@@ -138,12 +138,12 @@ class _Places:
 
 def _place(location: Location) -> tuple[str, ...]:
     function, line = location
-    name = _short(printable(function.name), _NAME_LIMIT)
+    name = short(printable(function.name), _NAME_LIMIT)
     if not function.filename:
         return (name,)
     # Where Go has the distance from the function's first instruction, this is in lines.
     offset = max(line - function.start_line, 0)
-    return f"{name}+{offset:#x}", f"{_short(printable(function.filename), _NAME_LIMIT)}:{line}"
+    return f"{name}+{offset:#x}", f"{short(printable(function.filename), _NAME_LIMIT)}:{line}"
 
 
 def _tabs(cell: str, widest: int) -> str:
@@ -155,8 +155,4 @@ def _labels(labels: Labels) -> str:
     if not labels:
         return ""
     pairs = ", ".join(f"{quoted(key)}:{quoted(str(value))}" for key, value in sorted(labels))
-    return f"\n# labels: {{{_short(pairs, _COMMENT_LIMIT)}}}"
-
-
-def _short(text: str, limit: int) -> str:
-    return text if len(text) <= limit else f"{text[: limit - 1]}…"
+    return f"\n# labels: {{{short(pairs, _COMMENT_LIMIT)}}}"

@@ -17,6 +17,11 @@ def printable(text: str) -> str:
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
+def short(text: str, limit: int) -> str:
+    """Return the text, or its beginning if it is longer than so many characters."""
+    return text if len(text) <= limit else f"{text[: limit - 1]}…"
+
+
 def quoted(text: str) -> str:
     """Return the text as Go's %q has it: where it ends is beyond doubt."""
     return f'"{"".join(_ESCAPES.get(c) or printable(c) for c in text)}"'

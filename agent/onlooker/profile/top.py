@@ -5,10 +5,13 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Final
 
 from onlooker.profile.amounts import percent, scale_of, scaled
 from onlooker.profile.model import Profile
-from onlooker.profile.printable import printable
+from onlooker.profile.printable import printable, short
+
+_NAME_LIMIT: Final = 200
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,5 +62,5 @@ def lines(profile: Profile, rows: int = 10) -> Iterator[str]:
         yield (
             f"{scaled(entry.flat, scale):>10} {percent(entry.flat, total)} "
             f"{percent(running, total)} {scaled(entry.cum, scale):>10} "
-            f"{percent(entry.cum, total)}  {printable(entry.name)}"
+            f"{percent(entry.cum, total)}  {short(printable(entry.name), _NAME_LIMIT)}"
         )

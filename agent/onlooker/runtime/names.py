@@ -43,9 +43,8 @@ class ThreadNames:
             try:
                 name = self._objects.attribute(thread, "_name")
                 if name:
-                    names[self._objects.integer(identifier)] = self._objects.string(
-                        name, _NAME_LIMIT
-                    )
+                    text, _ = self._objects.string_start(name, _NAME_LIMIT)
+                    names[self._objects.integer(identifier)] = text
             except MemoryFault:
                 continue  # it has just ended, or the name is no str
         return names
