@@ -131,11 +131,13 @@ static uint32_t object_type(heap *heap, uint64_t address)
     uint64_t count = words[0];
     if (heap->layout.object_refcount_bytes == 4)
         count &= COUNT_MASK;
-    /* Of an array of pointers to types, in a program at a low address, the first looks like a
-     * count. */
-    return count && count < COUNT_LIMIT && types_at(&heap->types, words[0]) == TYPE_NONE
-               ? types_at(&heap->types, words[1])
-               : TYPE_NONE;
+    if (!count || count >= COUNT_LIMIT)
+        return TYPE_NONE;
+    uint32_t index = types_at(&heap->types, words[1]);
+    /* Of a program at a low address a pointer looks like a count, as the one before a pointer to a
+     * type does: in an array of such, or in a static type, whose base is one. */
+    return heap->held && index != TYPE_NONE && space_in_image(&heap->space, words[0]) ? TYPE_NONE
+                                                                                      : index;
 }
 
 /* Whether an object is on one of the collector's lists. Static ones may have no head. */

@@ -225,20 +225,26 @@ TEST(what_a_million_objects_claim_is_looked_at_twice)
     CHECK(walk(&LAYOUT).broken > count / 2);
 }
 
-TEST(an_array_of_types_is_no_object)
+/* A program at a low address: pointers into it are as small as counts. */
+TEST(a_pointer_before_one_to_a_type_is_no_count)
 {
     begin();
-    uint64_t code = make_type("code", 0, 48, 0);
-    uint64_t object = make_object(code, 0, 0, 0, 0);
-    const uint64_t array[] = {TYPE_TYPE, code, TYPE_TYPE, code};
-    CHECK_EQUAL(pwrite(fd, array, sizeof array, HUGE_BLOCK), sizeof array);
+    uint64_t atom = make_type("float", 0, 24, 0);
+    uint64_t object = make_object(atom, 0, 0, 0, 0);
+    const uint64_t words[] = {TYPE_TYPE, atom, OBJECTS, atom, HUGE_BLOCK, HUGE_BLOCK + 16, object};
+    CHECK_EQUAL(pwrite(fd, words, sizeof words, HUGE_BLOCK), sizeof words);
     const heap_range range = {BASE, BASE + MEMORY_BYTES, 1};
+    volatile int32_t stop = 0;
+    volatile uint64_t done = 0;
+    heap_totals totals;
     heap *heap = heap_new(
         &LAYOUT,
         &(heap_options){.fd = fd, .type_type = TYPE_TYPE, .ranges = &range, .range_count = 1});
-    for (uint64_t at = HUGE_BLOCK; at < HUGE_BLOCK + sizeof array; at += 8)
-        CHECK_EQUAL(heap_add_root(heap, at, ONLOOKER_HELD_ROOTS, 0), ONLOOKER_FAULT);
-    CHECK_EQUAL(heap_add_root(heap, object, ONLOOKER_HELD_ROOTS, 0), ONLOOKER_OK);
+    uint64_t variables = HUGE_BLOCK + 4 * 8;
+    CHECK_EQUAL(heap_scan(heap, variables, variables + 3 * 8, ONLOOKER_HELD_ROOTS, 0), ONLOOKER_OK);
+    CHECK_EQUAL(heap_walk(heap, &stop, &done), ONLOOKER_OK);
+    heap_get_totals(heap, &totals);
+    CHECK_EQUAL(totals.objects, 1 + 2); /* the last one, with its types */
     heap_free(heap);
     close(fd);
 }
