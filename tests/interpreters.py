@@ -23,7 +23,7 @@ SCRIPT = ROOT / "scripts" / "interpreters"
 MINOR_VERSIONS = tuple((3, minor) for minor in range(8, 16))
 
 #: How long a target may take to answer. Far beyond what it needs: reaching it means that it hangs.
-DEADLINE_S = 60.0
+DEADLINE_S = 120.0
 
 
 @dataclasses.dataclass(frozen=True)
