@@ -81,6 +81,7 @@ if not filler:
     os._exit(0)
 assert os.waitpid(filler, 0)[1] == 0
 PRODUCTS = {product.name: product for product in Product.objects.iterator()}
+connection.close()  # and the pages that it keeps; the server's threads have their own
 server = create_server(get_wsgi_application(), listen="127.0.0.1:0", threads=4)
 print(server.effective_port, flush=True)
 server.run()
