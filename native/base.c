@@ -1,7 +1,11 @@
 #include "recorder.h"
 
+#include <malloc.h>
 #include <stdlib.h>
+#include <sys/mman.h>
 #include <time.h>
+
+#define HUGE_LEAST ((size_t)4 << 20) /* two huge pages */
 
 uint64_t monotonic_ns(void)
 {
@@ -35,6 +39,30 @@ bool array_reserve(void **items, uint32_t *capacity, uint32_t count, size_t item
     *items = grown;
     *capacity = wanted;
     return true;
+}
+
+void prefer_huge_pages(void *items, size_t bytes)
+{
+    uintptr_t start = PAGE_OF((uintptr_t)items);
+    /* To the end of malloc's mapping: were it two by then, realloc could not grow it without a
+     * copy. */
+    if (items && bytes >= HUGE_LEAST)
+        madvise((void *)start, PAGE_OF((uintptr_t)items + bytes + PAGE_SIZE - 1) - start,
+                MADV_HUGEPAGE);
+}
+
+void *array_new(uint64_t count, size_t item_size)
+{
+    void *items = calloc(count, item_size);
+    prefer_huge_pages(items, count * item_size);
+    return items;
+}
+
+void release_freed(void)
+{
+#ifdef __GLIBC__
+    malloc_trim(0);
+#endif
 }
 
 uint64_t hash_bytes(uint64_t seed, const unsigned char *bytes, size_t length)

@@ -93,7 +93,7 @@ static bool turn_edges(flow *flow)
     for (uint32_t number = 0; number < flow->count; number++)
         flow->first[number] = total += flow->first[number];
     flow->first[flow->count] = total;
-    flow->source = malloc((total + (size_t)1) * sizeof *flow->source);
+    flow->source = array_new(total + UINT64_C(1), sizeof *flow->source);
     if (!flow->source)
         return false;
     for (uint32_t node = 1; node < graph->nodes; node++) {
@@ -176,11 +176,9 @@ static bool dominate(flow *flow, uint32_t *best)
 static bool name_owners(flow *flow, dominators *tree)
 {
     uint32_t nodes = flow->graph->nodes, last = flow->count;
-    uint32_t *order = realloc(flow->vertex, nodes * sizeof *order);
+    uint32_t *order = tree->order = array_new(nodes, sizeof *order);
     if (!order)
         return false;
-    flow->vertex = NULL;
-    tree->order = order;
     for (uint32_t node = 0; node < nodes; node++)
         order[flow->number[node] & LEAF ? last++ : flow->number[node]] = node;
     for (uint32_t node = 0; node < nodes; node++) {
@@ -195,21 +193,23 @@ static bool name_owners(flow *flow, dominators *tree)
 
 static void free_search(flow *flow)
 {
+    free(flow->vertex);
     free(flow->parent);
     free(flow->semi);
     free(flow->first);
     free(flow->source);
-    flow->parent = flow->semi = flow->first = flow->source = NULL;
+    flow->vertex = flow->parent = flow->semi = flow->first = flow->source = NULL;
+    release_freed();
 }
 
 static int find(flow *flow, dominators *tree)
 {
     size_t numbers = flow->graph->nodes - flow->ownership->leaf_count;
-    flow->vertex = malloc(numbers * sizeof *flow->vertex);
-    flow->parent = malloc(numbers * sizeof *flow->parent);
-    flow->semi = malloc(numbers * sizeof *flow->semi);
-    flow->dom = malloc(numbers * sizeof *flow->dom);
-    flow->first = calloc(numbers + 1, sizeof *flow->first);
+    flow->vertex = array_new(numbers, sizeof *flow->vertex);
+    flow->parent = array_new(numbers, sizeof *flow->parent);
+    flow->semi = array_new(numbers, sizeof *flow->semi);
+    flow->dom = array_new(numbers, sizeof *flow->dom);
+    flow->first = array_new(numbers + 1, sizeof *flow->first);
     if (!flow->vertex || !flow->parent || !flow->semi || !flow->dom || !flow->first)
         return ONLOOKER_NO_MEMORY;
     if (!search_all(flow))
@@ -232,7 +232,6 @@ int dominators_find(const graph *graph, ownership *ownership, const volatile int
     int result = find(&flow, tree);
     free_search(&flow);
     free(flow.number);
-    free(flow.vertex);
     free(flow.dom);
     return result;
 }

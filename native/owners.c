@@ -92,7 +92,7 @@ const uint64_t *owners_retained(owners *owners)
     const graph *graph = &owners->graph;
     if (owners->retained)
         return owners->retained;
-    uint64_t *retained = malloc(graph->nodes * sizeof *retained);
+    uint64_t *retained = array_new(graph->nodes, sizeof *retained);
     if (!retained)
         return NULL;
     for (uint32_t node = 0; node < graph->nodes; node++)

@@ -14,12 +14,12 @@ static inline bool stopped(const volatile int32_t *stop, uint32_t step)
     return step % STEPS_UNSTOPPED == 0 && stop && *stop;
 }
 
-static inline bool bit_get(const uint64_t *bits, uint32_t index)
+static inline bool bit_get(const uint64_t *bits, uint64_t index)
 {
     return bits[index / 64] >> (index % 64) & 1;
 }
 
-static inline void bit_set(uint64_t *bits, uint32_t index)
+static inline void bit_set(uint64_t *bits, uint64_t index)
 {
     bits[index / 64] |= UINT64_C(1) << (index % 64);
 }

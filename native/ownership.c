@@ -213,10 +213,10 @@ int ownership_find(const graph *graph, const volatile int32_t *stop, ownership *
     memset(ownership, 0, sizeof *ownership);
     search search = {.graph = graph,
                      .stop = stop,
-                     .state = malloc(graph->nodes),
-                     .queue = malloc(graph->nodes * sizeof *search.queue)};
-    ownership->leaves = calloc(graph->nodes, sizeof *ownership->leaves);
-    ownership->edges = calloc(graph->edges / 64 + 1, sizeof *ownership->edges);
+                     .state = array_new(graph->nodes, sizeof *search.state),
+                     .queue = array_new(graph->nodes, sizeof *search.queue)};
+    ownership->leaves = array_new(graph->nodes, sizeof *ownership->leaves);
+    ownership->edges = array_new(graph->edges / 64 + 1, sizeof *ownership->edges);
     ownership->roots = calloc(graph->root_count / 64 + 1, sizeof *ownership->roots);
     int result = ONLOOKER_NO_MEMORY;
     if (search.state && search.queue && ownership->leaves && ownership->edges && ownership->roots) {
@@ -234,6 +234,7 @@ int ownership_find(const graph *graph, const volatile int32_t *stop, ownership *
     }
     free(search.state);
     free(search.queue);
+    release_freed();
     return result;
 }
 

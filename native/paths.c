@@ -132,7 +132,7 @@ int paths_find(const graph *graph, const ownership *ownership, const dominators 
                const volatile int32_t *stop, paths *paths)
 {
     memset(paths, 0, sizeof *paths);
-    paths->of_node = malloc(graph->nodes * sizeof *paths->of_node);
+    paths->of_node = array_new(graph->nodes, sizeof *paths->of_node);
     if (!paths->of_node || !array_reserve((void **)&paths->items, &paths->capacity, 0,
                                           sizeof *paths->items, ONLOOKER_PATHS))
         return ONLOOKER_NO_MEMORY;
