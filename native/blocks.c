@@ -1,5 +1,7 @@
 #include "heap.h"
 
+#include <stdlib.h>
+
 /* pymalloc's pools, the same in 3.8 to 3.15 (Objects/obmalloc.c, pycore_obmalloc.h): a header, then
  * blocks of one size of 32. */
 #define POOL_COUNT 0u
@@ -27,20 +29,65 @@ static uint64_t pool_block_size(const heap *heap, const unsigned char header[POO
                : 0;
 }
 
+/* Where pools lie among all that there may be. */
+static uint64_t place_of(const heap *heap, uint64_t unit)
+{
+    return unit * UNIT_BYTES / (uint32_t)heap->layout.pool_size;
+}
+
+bool blocks_init(heap *heap)
+{
+    heap->pooled = calloc(heap->space.count + 1, sizeof *heap->pooled);
+    heap->seen_pools = calloc(place_of(heap, heap->space.units) / 64 + 1, sizeof(uint64_t));
+    return heap->pooled && heap->seen_pools;
+}
+
+void blocks_free(heap *heap)
+{
+    free(heap->pooled);
+    free(heap->seen_pools);
+}
+
+/* Counts a pool, once, and returns the size of its blocks. */
+static uint64_t see_pool(heap *heap, uint64_t at, const unsigned char header[POOL_HEADER_BYTES])
+{
+    uint64_t pool_size = (uint32_t)heap->layout.pool_size;
+    uint64_t size = pool_block_size(heap, header), count = load_u32(header, POOL_COUNT);
+    if (!size || count > pool_size / size || !space_has(&heap->space, at, pool_size))
+        return size;
+    heap_pools *pools = &heap->pooled[space_range(&heap->space, at) - heap->space.ranges].pools;
+    uint64_t place = place_of(heap, space_unit(&heap->space, at));
+    if (bit_get(heap->seen_pools, place))
+        return size;
+    bit_set(heap->seen_pools, place);
+    pools->pools++;
+    pools->bytes += pool_size;
+    pools->used_blocks += count;
+    pools->used_bytes += count * size;
+    return size;
+}
+
+static void find_pool(heap *heap, uint64_t at, pool *pool)
+{
+    unsigned char header[POOL_HEADER_BYTES];
+    *pool = (struct pool){.at = at};
+    if (space_copy(&heap->space, at, header, sizeof header) &&
+        (pool->block_size = see_pool(heap, at, header)))
+        pool->inverse = UINT64_MAX / pool->block_size + 1;
+}
+
 /* The size of pymalloc's blocks at this address, 0 if it isn't one's. */
 static uint64_t pymalloc_size(heap *heap, uint64_t block)
 {
     uint64_t offset = block & ((uint32_t)heap->layout.pool_size - UINT64_C(1));
     uint64_t at = block - offset;
-    pool *pool = &heap->pools[hash_u64(at) % POOLS];
-    if (pool->at != at) {
-        unsigned char header[POOL_HEADER_BYTES];
-        *pool = (struct pool){.at = at};
-        if (space_copy(&heap->space, at, header, sizeof header))
-            pool->block_size = pool_block_size(heap, header);
-    }
+    pool *pool = &heap->pools[(at >> 12) * 0x9E3779B97F4A7C15u >> 56];
+    if (pool->at != at)
+        find_pool(heap, at, pool);
+    /* Whether a number is a multiple, without a division (Lemire, Kaser and Kurz: Faster remainder
+     * by direct computation, 2019). */
     return pool->block_size && offset >= POOL_HEADER_BYTES &&
-                   (uint32_t)(offset - POOL_HEADER_BYTES) % (uint32_t)pool->block_size == 0
+                   (offset - POOL_HEADER_BYTES) * pool->inverse < pool->inverse
                ? pool->block_size
                : 0;
 }
@@ -51,21 +98,22 @@ void heap_get_pools(heap *heap, heap_pools *out)
     *out = (heap_pools){0};
     for (uint32_t i = 0; i < heap->space.count; i++) {
         const heap_range *range = &heap->space.ranges[i];
-        if (!heap->pooled[i])
+        const heap_pools *pools = &heap->pooled[i].pools;
+        if (!heap->pooled[i].found)
             continue;
         uint64_t at = (range->start + pool_size - 1) & ~(pool_size - 1);
         for (; at + pool_size <= range->end; at += pool_size) {
             unsigned char header[POOL_HEADER_BYTES];
-            if (!space_peek(&heap->space, at, header, sizeof header))
-                continue; /* a guard page, or a process that has ended */
-            uint64_t size = pool_block_size(heap, header), count = load_u32(header, POOL_COUNT);
-            if (!size || count > pool_size / size)
-                continue;
-            out->pools++;
-            out->bytes += pool_size;
-            out->used_blocks += count;
-            out->used_bytes += count * size;
+            uint64_t place = place_of(heap, space_unit(&heap->space, at));
+            /* It can't be read if it is a guard page, or the process has ended. */
+            if (!bit_get(heap->seen_pools, place) &&
+                space_peek(&heap->space, at, header, sizeof header))
+                see_pool(heap, at, header);
         }
+        out->pools += pools->pools;
+        out->bytes += pools->bytes;
+        out->used_blocks += pools->used_blocks;
+        out->used_bytes += pools->used_bytes;
     }
 }
 
@@ -88,16 +136,17 @@ void heap_hold(heap *heap, uint64_t block, uint64_t requested)
 {
     uint64_t all = heap->space.units * UNIT_BYTES;
     uint64_t taken = heap->totals.bytes + heap->object_bytes;
-    if (!requested || space_in_image(&heap->space, block))
+    const heap_range *range = space_range(&heap->space, block);
+    if (!requested || (range && range->image))
         return;
     /* Blocks don't overlap: all of them can't be more than the memory that they are in. */
-    if (!space_has(&heap->space, block, requested) || taken > all || requested > all - taken) {
+    if (!range || requested > range->end - block || taken > all || requested > all - taken) {
         heap->broken = true;
         return;
     }
     uint64_t size = pymalloc_size(heap, block);
     if (size >= requested) {
-        heap->pooled[heap->space.last] = true; /* where its header was looked up */
+        heap->pooled[range - heap->space.ranges].found = true;
         heap->totals.pymalloc_blocks++;
         heap->totals.pymalloc_bytes += size;
     } else if ((size = malloc_size(heap, block, requested))) {

@@ -43,6 +43,6 @@ ffibuilder.set_source(
     depends=sorted(str(header) for header in NATIVE.glob("*.[hd]*")),
     include_dirs=[str(NATIVE)],
     define_macros=[("_GNU_SOURCE", None)],
-    extra_compile_args=["-std=c11", "-O2", "-Wall", "-Wextra", *WERROR],
+    extra_compile_args=["-std=c11", "-O2", "-fvisibility=hidden", "-Wall", "-Wextra", *WERROR],
     extra_link_args=["-pthread"],
 )

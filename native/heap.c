@@ -24,34 +24,18 @@
 /* Where the count has 4 bytes, flags may be in the last two of 8. */
 #define COUNT_MASK ((UINT64_C(1) << 48) - 1)
 
-static bool is_set(const uint64_t *bitmap, uint64_t unit)
+bool series_grow(heap *heap, series *series, size_t size)
 {
-    return bitmap[unit / 64] >> unit % 64 & 1;
-}
-
-static void set(uint64_t *bitmap, uint64_t unit)
-{
-    bitmap[unit / 64] |= UINT64_C(1) << unit % 64;
-}
-
-bool heap_ran_out(const heap *heap)
-{
-    return heap->no_memory || heap->types.no_memory;
-}
-
-void *series_add(heap *heap, series *series, size_t size)
-{
-    if (series->count == series->capacity) {
-        uint64_t capacity = series->capacity + series->capacity / 2 + 1024;
-        void *grown = capacity > SIZE_MAX / size ? NULL : realloc(series->items, capacity * size);
-        if (!grown) {
-            heap->no_memory = true;
-            return NULL;
-        }
-        series->items = grown;
-        series->capacity = capacity;
+    uint64_t capacity = series->capacity + series->capacity / 2 + 1024;
+    void *grown = capacity > SIZE_MAX / size ? NULL : realloc(series->items, capacity * size);
+    if (!grown) {
+        heap->no_memory = true;
+        return false;
     }
-    return (unsigned char *)series->items + series->count++ * size;
+    prefer_huge_pages(grown, capacity * size);
+    series->items = grown;
+    series->capacity = capacity;
+    return true;
 }
 
 /* Begins a node. */
@@ -87,10 +71,10 @@ heap *heap_new(const heap_layout *layout, const heap_options *options)
                                                 options->range_count, options->cache_bytes)) {
         heap->unclaimed = heap->space.units * UNIT_BYTES * CLAIMS + CLAIMS_LEAST;
         types_init(&heap->types, &heap->space, &heap->layout, options->type_type);
-        heap->marked = calloc(heap->space.units / 64 + 1, sizeof *heap->marked);
-        heap->referenced = calloc(heap->space.units / 64 + 1, sizeof *heap->referenced);
-        heap->pooled = calloc(heap->space.count + 1, sizeof *heap->pooled);
-        if (heap->marked && heap->referenced && heap->pooled && (!heap->graph || begin_graph(heap)))
+        heap->marked = array_new(heap->space.units / 64 + 1, sizeof *heap->marked);
+        heap->referenced = array_new(heap->space.units / 64 + 1, sizeof *heap->referenced);
+        if (heap->marked && heap->referenced && blocks_init(heap) &&
+            (!heap->graph || begin_graph(heap)))
             return heap;
     }
     heap_free(heap);
@@ -105,7 +89,7 @@ void heap_free(heap *heap)
     types_free(&heap->types);
     free(heap->marked);
     free(heap->referenced);
-    free(heap->pooled);
+    blocks_free(heap);
     series *all[] = {&heap->stack,      &heap->lists,      &heap->units,   &heap->node_types,
                      &heap->bytes,      &heap->first_edge, &heap->targets, &heap->labels,
                      &heap->name_items, &heap->name_text,  &heap->roots,   &heap->large_bytes};
@@ -144,7 +128,10 @@ static uint32_t object_type(heap *heap, uint64_t address)
 static bool is_tracked(heap *heap, uint64_t address, const type *type)
 {
     uint64_t next;
-    return type->flags & FLAG_GC && !space_in_image(&heap->space, address) &&
+    if (!(type->flags & FLAG_GC))
+        return false;
+    const heap_range *range = space_range(&heap->space, address);
+    return range && !range->image &&
            space_word(&heap->space, address - (uint32_t)heap->layout.gc_head_size, &next) &&
            next & ~COLLECTOR_BITS;
 }
@@ -153,14 +140,14 @@ static bool is_tracked(heap *heap, uint64_t address, const type *type)
  * these, if they are there: bytes that only look like one's are not. */
 static bool find(heap *heap, uint64_t address, uint64_t unit)
 {
-    if (is_set(heap->marked, unit))
+    if (bit_get(heap->marked, unit))
         return true;
     uint32_t index = object_type(heap, address);
     if (index == TYPE_NONE)
         return false;
-    if (is_tracked(heap, address, &heap->types.items[index]))
+    if (is_tracked(heap, address, types_get(&heap->types, index)))
         return true;
-    set(heap->marked, unit);
+    bit_set(heap->marked, unit);
     uint64_t *top = series_add(heap, &heap->stack, sizeof *top);
     if (top)
         *top = address;
@@ -172,8 +159,8 @@ void heap_refer(heap *heap, uint64_t address, uint32_t label)
     uint64_t unit = space_unit(&heap->space, address);
     if (unit == UNIT_NONE)
         return;
-    if (heap->deferring && !(unit < heap->swept && space_is_kept(&heap->space, address)))
-        set(heap->referenced, unit);
+    if (heap->deferring && !space_is_kept(&heap->space, address))
+        bit_set(heap->referenced, unit);
     else if (!find(heap, address, unit))
         return;
     if (!heap->graph)
@@ -212,14 +199,12 @@ static void visit(heap *heap, uint64_t address)
     heap->object = address;
     heap->object_bytes = 0;
     heap->broken = false;
-    type copy = heap->types.items[index]; /* the array may grow */
-    if (!referents_visit(heap, address, &copy) || heap->broken)
+    type *type = types_get(&heap->types, index);
+    if (!referents_visit(heap, address, type) || heap->broken)
         heap->totals.broken++;
-    type *type = &heap->types.items[index];
     /* A class that nothing else holds is its instances', for which some of them suffice. */
     if (type->objects + type->held_objects < INSTANCES_HOLD)
         heap_refer(heap, type_at, ONLOOKER_HELD_TYPE | ONLOOKER_EDGE_BORROWED);
-    type = &heap->types.items[index];
     *(heap->held ? &type->held_objects : &type->objects) += 1;
     *(heap->held ? &type->held_bytes : &type->bytes) += heap->object_bytes;
     heap->totals.objects++;
@@ -290,13 +275,13 @@ static int walk_list(heap *heap, uint64_t head, const volatile int32_t *stop,
         uint64_t unit = space_unit(&heap->space, object);
         if (unit == UNIT_NONE)
             return ONLOOKER_FAULT;
-        if (is_set(heap->marked, unit))
+        if (bit_get(heap->marked, unit))
             continue;
         if (object_type(heap, object) == TYPE_NONE) {
             heap->totals.broken++;
             continue;
         }
-        set(heap->marked, unit);
+        bit_set(heap->marked, unit);
         visit(heap, object);
         int result = drain(heap, stop, done);
         if (result != ONLOOKER_OK)
@@ -312,7 +297,6 @@ static int sweep(heap *heap, const volatile int32_t *stop, volatile uint64_t *do
     *more = false;
     for (uint64_t word = 0; word <= heap->space.units / 64; word++) {
         uint64_t new;
-        heap->swept = word * 64;
         while ((new = heap->referenced[word] & ~heap->marked[word])) {
             uint64_t unit = word * 64 + (uint64_t)__builtin_ctzll(new);
             heap->referenced[word] &= ~(new & -new);
@@ -341,7 +325,6 @@ int heap_walk(heap *heap, const volatile int32_t *stop, volatile uint64_t *done)
         result = sweep(heap, stop, done, &more);
     }
     heap->deferring = false;
-    heap->swept = 0;
     return result;
 }
 
@@ -376,7 +359,7 @@ uint32_t heap_type_count(const heap *heap)
 void heap_get_types(const heap *heap, heap_type *out)
 {
     for (uint32_t i = 0; i < heap->types.count; i++) {
-        const type *type = &heap->types.items[i];
+        const type *type = types_get(&heap->types, i);
         out[i] = (heap_type){type->address, type->objects, type->bytes, type->held_objects,
                              type->held_bytes};
     }

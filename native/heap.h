@@ -1,8 +1,9 @@
 /* heap.h: what the heap walker's C files share: the objects found so far, and who refers to whom.
  *
  * An object is marked when it is found, and visited once. Those on the collector's lists are
- * visited in the order of these, in which most were made, and what only they lead to right after
- * them. So most of the memory is read once and in order. */
+ * visited in the order of these, in which most were made, and right after them what only they lead
+ * to, if it is at hand. What is not is visited later, in the order of addresses. So most of the
+ * memory is read once and in order. */
 #ifndef ONLOOKER_HEAP_H
 #define ONLOOKER_HEAP_H
 
@@ -30,8 +31,14 @@ typedef struct root {
 
 /* A pool of pymalloc's, or what might have been one: block_size is 0 then. */
 typedef struct pool {
-    uint64_t at, block_size;
+    uint64_t at, block_size, inverse;
 } pool;
+
+/* Of a range: whether objects were in pools there, and the pools that were looked at. */
+typedef struct pooled {
+    bool found;
+    heap_pools pools;
+} pooled;
 
 struct heap {
     heap_layout layout;
@@ -41,12 +48,12 @@ struct heap {
     bool no_memory;
     uint64_t *marked;     /* bitmap of the units of objects that were found */
     uint64_t *referenced; /* the same of what may be objects, and is looked at later ... */
-    bool deferring;       /* ... while this is so, ... */
-    uint64_t swept;       /* ... but for what lies below and is at hand */
+    bool deferring;       /* ... while this is so, unless it is at hand */
     series lists;         /* addresses of heads */
     series stack;         /* addresses that are found and not visited yet */
     map module_dicts;     /* address of a module's dict -> 1 */
-    bool *pooled;         /* for each range: pymalloc has pools there */
+    pooled *pooled;       /* for each range */
+    uint64_t *seen_pools; /* bitmap of their places; these count for a range's pools */
     pool pools[POOLS];    /* that were looked at last */
     heap_totals totals;
 
@@ -72,10 +79,25 @@ struct heap {
 bool heap_layout_check(const heap_layout *layout);
 
 /* Whether an allocation has failed: what was found is not all then. */
-bool heap_ran_out(const heap *heap);
+static inline bool heap_ran_out(const heap *heap)
+{
+    return heap->no_memory || heap->types.no_memory;
+}
+
+/* What blocks of memory are told by. False: no memory. */
+bool blocks_init(heap *heap);
+void blocks_free(heap *heap);
+
+/* Makes room for more items. */
+bool series_grow(heap *heap, series *series, size_t size);
 
 /* Makes room for one more item and returns it, or NULL (and no_memory). */
-void *series_add(heap *heap, series *series, size_t size);
+static inline void *series_add(heap *heap, series *series, size_t size)
+{
+    if (series->count == series->capacity && !series_grow(heap, series, size))
+        return NULL;
+    return (unsigned char *)series->items + series->count++ * size;
+}
 
 /* The visited object refers to what is at ADDRESS, if that is an object. */
 void heap_refer(heap *heap, uint64_t address, uint32_t label);
@@ -87,8 +109,8 @@ void heap_hold(heap *heap, uint64_t block, uint64_t requested);
 /* The label of a name, by the address of a str; FALLBACK if it can't be one. */
 uint32_t heap_label_of_str(heap *heap, uint64_t address, uint32_t fallback);
 
-/* Whether CPython has interned the str, as it does with names. */
-bool heap_is_interned(heap *heap, uint64_t address);
+/* The same of a dict's key, which is a name if CPython has interned it, as it does with names. */
+uint32_t heap_label_of_key(heap *heap, uint64_t address, uint32_t fallback);
 
 /* Tells all that an object refers to and holds. False if it contradicts itself. */
 bool referents_visit(heap *heap, uint64_t address, const type *type);

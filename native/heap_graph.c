@@ -4,7 +4,7 @@
 
 static type *type_of_node(const heap *heap, uint32_t node)
 {
-    return &heap->types.items[((uint32_t *)heap->node_types.items)[node]];
+    return types_get(&heap->types, ((uint32_t *)heap->node_types.items)[node]);
 }
 
 /* How many units are marked before one. */
@@ -27,14 +27,14 @@ static bool order(heap *heap)
 {
     uint64_t words = heap->space.units / 64 + 1;
     uint32_t marked = 0;
-    heap->ranks = malloc(words * sizeof *heap->ranks);
+    heap->ranks = array_new(words, sizeof *heap->ranks);
     if (!heap->ranks)
         return false;
     for (uint64_t i = 0; i < words; i++) {
         heap->ranks[i] = marked;
         marked += (uint32_t)__builtin_popcountll(heap->marked[i]);
     }
-    heap->ordered = calloc(marked + UINT64_C(1), sizeof *heap->ordered);
+    heap->ordered = array_new(marked + UINT64_C(1), sizeof *heap->ordered);
     if (!heap->ordered)
         return false;
     const uint32_t *units = heap->units.items;
@@ -255,7 +255,7 @@ uint32_t heap_node_at(heap *heap, uint64_t address)
     return 0;
 }
 
-uint64_t heap_address_of(const heap *heap, uint32_t node)
+uint64_t heap_address_of(heap *heap, uint32_t node)
 {
     const uint32_t *units = heap->units.items;
     return units && node && node < heap->units.count ? space_address(&heap->space, units[node]) : 0;

@@ -58,8 +58,8 @@ bool heap_layout_check(const heap_layout *layout)
             (offsets[i] < OFFSET_LEAST || offsets[i] > OFFSET_MOST))
             return false;
     return check_dicts(layout) && check_types(layout) && layout->pool_size >= POOL_LEAST &&
-           layout->pool_size <= POOL_MOST && layout->object_type >= 0 &&
-           layout->gc_head_size >= 0 && layout->setentry_size == 16 &&
+           layout->pool_size <= POOL_MOST && !(layout->pool_size & (layout->pool_size - 1)) &&
+           layout->object_type >= 0 && layout->gc_head_size >= 0 && layout->setentry_size == 16 &&
            (layout->setentry_key == 0 || layout->setentry_key == 8) &&
            layout->dequeblock_items > 0 && layout->dequeblock_items <= DEQUE_ITEMS_MOST &&
            layout->long_tag_shift >= 0 && layout->long_tag_shift < 64;

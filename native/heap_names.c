@@ -31,14 +31,14 @@ static uint32_t label_of(uint32_t name, uint32_t fallback)
     return name == MAP_ABSENT ? fallback : ONLOOKER_HELD_NAMES + name;
 }
 
-bool heap_is_interned(heap *heap, uint64_t address)
+static bool is_interned(heap *heap, uint64_t address)
 {
     const heap_layout *layout = &heap->layout;
     uint64_t type_at;
     uint32_t state, index;
     return space_word(&heap->space, address + (uint32_t)layout->object_type, &type_at) &&
            (index = types_at(&heap->types, type_at)) != TYPE_NONE &&
-           heap->types.items[index].shape == SHAPE_UNICODE &&
+           types_get(&heap->types, index)->shape == SHAPE_UNICODE &&
            space_copy(&heap->space, address + (uint32_t)layout->unicode_state, &state, 4) &&
            STATE_INTERNED(state);
 }
@@ -62,6 +62,13 @@ uint32_t heap_label_of_str(heap *heap, uint64_t address, uint32_t fallback)
     if (!space_copy(&heap->space, address + data, text, length * kind))
         return fallback;
     return label_of(add_name(heap, address, text, (uint32_t)length * kind, kind), fallback);
+}
+
+uint32_t heap_label_of_key(heap *heap, uint64_t address, uint32_t fallback)
+{
+    return map_get(&heap->names, address) != MAP_ABSENT || is_interned(heap, address)
+               ? heap_label_of_str(heap, address, fallback)
+               : fallback;
 }
 
 uint32_t heap_name_count(const heap *heap)

@@ -2,7 +2,6 @@
 
 #include <stdlib.h>
 
-#define TYPE_LIMIT (1u << 20)
 #define NAME_BYTES 32u
 #define BASES_LIMIT 64u /* of bases of bases */
 #define METATYPES_LIMIT 16u
@@ -60,7 +59,8 @@ void types_init(types *types, space *space, const heap_layout *layout, uint64_t 
 
 void types_free(types *types)
 {
-    free(types->items);
+    for (uint32_t i = 0; i < TYPE_LIMIT / TYPE_CHUNK; i++)
+        free(types->chunks[i]);
     map_free(&types->by_address);
 }
 
@@ -166,31 +166,36 @@ static void find_shape(types *types, type *new, uint64_t name_at, uint32_t depth
         new->fields = (uint32_t)new->basicsize;
 }
 
-uint32_t types_at(types *types, uint64_t address)
+/* Its index; TYPE_NONE: no memory. */
+static uint32_t add_type(types *types, const type *new)
 {
-    struct recent *recent = &types->recent[(address >> 4) * 0x9E3779B97F4A7C15u >> 54];
-    if (recent->address == address)
-        return recent->index;
+    type **chunk = &types->chunks[types->count / TYPE_CHUNK];
+    if ((!*chunk && !(*chunk = malloc(TYPE_CHUNK * sizeof **chunk))) ||
+        !map_set(&types->by_address, new->address, types->count)) {
+        types->no_memory = true;
+        return TYPE_NONE;
+    }
+    *types_get(types, types->count) = *new;
+    return types->count++;
+}
+
+uint32_t types_find(types *types, uint64_t address)
+{
     uint32_t index = map_get(&types->by_address, address);
     if (index == MAP_ABSENT) {
         type new;
-        if (types->count < TYPE_LIMIT && read_type(types, address, &new, 0)) {
-            if (!array_reserve((void **)&types->items, &types->capacity, types->count,
-                               sizeof *types->items, TYPE_LIMIT) ||
-                !map_set(&types->by_address, address, types->count)) {
-                types->no_memory = true;
-                return TYPE_NONE;
-            }
-            index = types->count++;
-            types->items[index] = new;
-        }
+        if (types->count < TYPE_LIMIT && read_type(types, address, &new, 0) &&
+            (index = add_type(types, &new)) == TYPE_NONE)
+            return TYPE_NONE;
     }
-    *recent = (struct recent){address, index};
+    *types_recent(types, address) = (struct recent){address, index};
     return index;
 }
 
 uint64_t type_size(const type *type, uint64_t items)
 {
-    return items > SIZE_MAX / 4 / (type->itemsize + 1) ? SIZE_MAX / 4
-                                                       : type->basicsize + items * type->itemsize;
+    uint64_t size;
+    return __builtin_mul_overflow(items, type->itemsize, &size) || size > SIZE_MAX / 4
+               ? SIZE_MAX / 4
+               : type->basicsize + size;
 }

@@ -50,12 +50,15 @@ typedef struct type {
     uint64_t objects, bytes, held_objects, held_bytes;
 } type;
 
+#define TYPE_LIMIT (1u << 20)
+#define TYPE_CHUNK 1024u
+
 typedef struct types {
     space *space;
     const heap_layout *layout;
     uint64_t type_type;
-    type *items;
-    uint32_t count, capacity;
+    type *chunks[TYPE_LIMIT / TYPE_CHUNK]; /* which never move */
+    uint32_t count;
     map by_address;
     bool no_memory;
     /* The last addresses asked for, with TYPE_NONE for those that are no type's. */
@@ -68,8 +71,25 @@ typedef struct types {
 void types_init(types *types, space *space, const heap_layout *layout, uint64_t type_type);
 void types_free(types *types);
 
+/* types_at where it is not one that was asked for last. */
+uint32_t types_find(types *types, uint64_t address);
+
+static inline struct recent *types_recent(types *types, uint64_t address)
+{
+    return &types->recent[(address >> 4) * 0x9E3779B97F4A7C15u >> 54];
+}
+
 /* The index of the type at this address, or TYPE_NONE if there is none (or no memory for it). */
-uint32_t types_at(types *types, uint64_t address);
+static inline uint32_t types_at(types *types, uint64_t address)
+{
+    const struct recent *recent = types_recent(types, address);
+    return recent->address == address ? recent->index : types_find(types, address);
+}
+
+static inline type *types_get(const types *types, uint32_t index)
+{
+    return &types->chunks[index / TYPE_CHUNK][index % TYPE_CHUNK];
+}
 
 /* Bytes of an object's own block that its type and its size field ask for. */
 uint64_t type_size(const type *type, uint64_t items);

@@ -127,8 +127,8 @@ void heap_get_totals(const heap *heap, heap_totals *totals);
 /* Looks through the parts of memory in which there were objects of pymalloc's. */
 void heap_get_pools(heap *heap, heap_pools *out);
 
-/* Bytes that glibc's malloc has free in the mapping [heap], or in one that it has made for blocks of
- * other threads; 0 if that is none. */
+/* Bytes that glibc's malloc has free in the mapping [heap], or in one that it has made for blocks
+ * of other threads; 0 if that is none. */
 uint64_t heap_free_bytes(heap *heap, uint64_t start, uint64_t end);
 
 uint32_t heap_type_count(const heap *heap);
@@ -140,7 +140,7 @@ int heap_make_graph(heap *heap, graph *out);
 
 /* After heap_make_graph: the node at an address, 0 for none; and the other way round. */
 uint32_t heap_node_at(heap *heap, uint64_t address);
-uint64_t heap_address_of(const heap *heap, uint32_t node);
+uint64_t heap_address_of(heap *heap, uint32_t node);
 
 /* Frees what only these two need. There are no addresses from then on: no node, and 0. */
 void heap_forget_addresses(heap *heap);

@@ -17,10 +17,11 @@
 /* An edge to what is a part of its owner, such as its __dict__: such steps are not folded. */
 #define ONLOOKER_LABEL_PART 0x7ffffffc
 /* Labels of steps that are no edge; those of edges are below. */
-#define ONLOOKER_LABEL_ROOT 0x7ffffffd        /* of the empty path */
-#define ONLOOKER_LABEL_UNREACHABLE 0x7ffffffe /* no root reaches it: garbage, or C code holds it   \
-                                               */
-#define ONLOOKER_LABEL_SHARED 0x7fffffff      /* no edge: several things of the owner hold it */
+#define ONLOOKER_LABEL_ROOT 0x7ffffffd /* of the empty path */
+#define ONLOOKER_LABEL_UNREACHABLE                                                                 \
+    0x7ffffffe                           /* no root reaches it: garbage, or C code holds it        \
+                                          */
+#define ONLOOKER_LABEL_SHARED 0x7fffffff /* no edge: several things of the owner hold it */
 
 /* In `bytes`: the other bits are an index for `large_bytes`. */
 #define ONLOOKER_BYTES_LARGE 0x80000000
@@ -35,8 +36,8 @@
  * path. */
 #define ONLOOKER_PATH_LOOKBACK 64
 
-/* Nodes 1 to `nodes` - 1, which is below 2^31, are objects. The arrays are the caller's, who changes and frees none of
- * them before owners_free. */
+/* Nodes 1 to `nodes` - 1, which is below 2^31, are objects. The arrays are the caller's, who
+ * changes and frees none of them before owners_free. */
 typedef struct graph {
     uint32_t nodes;
     uint32_t edges;
@@ -77,11 +78,11 @@ typedef struct owners owners;
  * becomes other than 0; STOP may be NULL. Returns ONLOOKER_OK with *OUT set, ONLOOKER_BAD_GRAPH,
  * ONLOOKER_NO_MEMORY or ONLOOKER_INTERRUPTED.
  *
- * Beside the graph it takes 4 bytes for each node, 20 for each that is no leaf, 4 for each edge that
- * is neither the first way to its target nor leads from a node to what hangs below it in the search
- * tree, and a bit for each edge. A leaf owns nothing and is owned by one edge, as most objects are.
- * In the end 12 bytes stay for each node, and some 100 for each path. Its time is that of some walks
- * over the graph, O(edges * log(nodes)) at worst.
+ * Beside the graph it takes 4 bytes for each node, 20 for each that is no leaf, 4 for each edge
+ * that is neither the first way to its target nor leads from a node to what hangs below it in the
+ * search tree, and a bit for each edge. A leaf owns nothing and is owned by one edge, as most
+ * objects are. In the end 12 bytes stay for each node, and some 100 for each path. Its time is that
+ * of some walks over the graph, O(edges * log(nodes)) at worst.
  *
  * Objects that no root reaches hang at the virtual root: of each cycle, or lone object, that no
  * other of them refers to, the object of the lowest index does. */

@@ -224,8 +224,7 @@ static uint64_t items_of(heap *heap, uint64_t address, const type *type)
     const heap_layout *layout = &heap->layout;
     uint64_t size;
     bool is_long = type->shape == SHAPE_LONG;
-    if (!type->itemsize ||
-        !word_at(heap, address, is_long ? layout->long_tag : layout->tuple_size, &size))
+    if (!word_at(heap, address, is_long ? layout->long_tag : layout->tuple_size, &size))
         return 0;
     if (is_long && layout->long_tag_shift)
         size >>= layout->long_tag_shift;
@@ -251,7 +250,8 @@ static bool refer_items(heap *heap, uint64_t address, const type *type, uint64_t
 bool referents_visit(heap *heap, uint64_t address, const type *type)
 {
     const heap_layout *layout = &heap->layout;
-    uint64_t items = items_of(heap, address, type), own = type_size(type, items);
+    uint64_t items = type->itemsize ? items_of(heap, address, type) : 0;
+    uint64_t own = type->itemsize ? type_size(type, items) : type->basicsize;
     bool good = true;
     switch (type->shape) {
     case SHAPE_FIELDS:
@@ -316,9 +316,12 @@ bool referents_visit(heap *heap, uint64_t address, const type *type)
         good = visit_ndarray(heap, address);
         break;
     }
-    const int64_t excluded[] = {type->dictoffset, type->weaklistoffset};
-    good &= refer_fields(heap, address, type->fields, type->basicsize, excluded, 2) &&
-            refer_items(heap, address, type, items);
+    if (type->fields < type->basicsize) {
+        const int64_t excluded[] = {type->dictoffset, type->weaklistoffset};
+        good &= refer_fields(heap, address, type->fields, type->basicsize, excluded, 2);
+    }
+    if (items && good)
+        good = refer_items(heap, address, type, items);
     if (type->shape != SHAPE_TYPE && type->shape != SHAPE_MODULE)
         good &= refer_attributes(heap, address, type, own);
     if (layout->type_inline_values_flag != ONLOOKER_NONE &&

@@ -152,8 +152,8 @@ bool visit_dict(heap *heap, uint64_t address)
             if (!value)
                 continue;
             uint32_t label = ONLOOKER_HELD_VALUE;
-            if (named && heap_is_interned(heap, key))
-                label = heap_label_of_str(heap, key, label);
+            if (named)
+                label = heap_label_of_key(heap, key, label);
             heap_refer(heap, key, ONLOOKER_HELD_KEY);
             heap_refer(heap, value, label);
         }

@@ -4,7 +4,7 @@
 #include <stdlib.h>
 #include <unistd.h>
 
-#define WINDOWS_LEAST 64u
+#define WINDOWS_LEAST 256u
 
 #define ADDRESS_LIMIT (UINT64_C(1) << 63)
 
@@ -19,7 +19,7 @@ bool space_init(space *space, int fd, const heap_range *ranges, uint32_t count,
     space->ranges = calloc(count + 1, sizeof *space->ranges);
     space->first = calloc(count + 1, sizeof *space->first);
     space->tags = malloc(windows * sizeof *space->tags);
-    space->windows = malloc(windows * WINDOW_BYTES);
+    space->windows = array_new(windows, WINDOW_BYTES);
     if (!space->ranges || !space->first || !space->tags || !space->windows)
         return false;
     memset(space->tags, 0xff, windows * sizeof *space->tags);
@@ -54,15 +54,9 @@ void space_free(space *space)
     free(space->first);
 }
 
-/* The range that an address is in, or NULL. */
-static const heap_range *range_of(space *space, uint64_t address)
+const heap_range *space_find_range(space *space, uint64_t address)
 {
     uint32_t low = 0, high = space->count;
-    if (!high)
-        return NULL;
-    const heap_range *range = &space->ranges[space->last];
-    if (address >= range->start && address < range->end)
-        return range;
     while (low < high) {
         uint32_t middle = low + (high - low) / 2;
         if (space->ranges[middle].end <= address)
@@ -72,34 +66,32 @@ static const heap_range *range_of(space *space, uint64_t address)
     }
     if (low == space->count || address < space->ranges[low].start)
         return NULL;
-    space->last = low;
+    space->recent[(address >> 20) % RECENT_RANGES] = low;
     return &space->ranges[low];
 }
 
-uint64_t space_unit(space *space, uint64_t address)
+static bool is_unit_in(const space *space, uint64_t unit, uint32_t range)
 {
-    const heap_range *range = address % UNIT_BYTES ? NULL : range_of(space, address);
-    return range ? space->first[range - space->ranges] + (address - range->start) / UNIT_BYTES
-                 : UNIT_NONE;
+    return unit >= space->first[range] &&
+           unit - space->first[range] <
+               (space->ranges[range].end - space->ranges[range].start) / UNIT_BYTES;
 }
 
-uint64_t space_address(const space *space, uint64_t unit)
+uint64_t space_address(space *space, uint64_t unit)
 {
     uint32_t low = 0, high = space->count;
-    while (high - low > 1) {
-        uint32_t middle = low + (high - low) / 2;
-        if (space->first[middle] <= unit)
-            low = middle;
-        else
-            high = middle;
+    if (!is_unit_in(space, unit, space->last)) {
+        while (high - low > 1) {
+            uint32_t middle = low + (high - low) / 2;
+            if (space->first[middle] <= unit)
+                low = middle;
+            else
+                high = middle;
+        }
+        space->last = low;
     }
+    low = space->last;
     return space->ranges[low].start + (unit - space->first[low]) * UNIT_BYTES;
-}
-
-bool space_in_image(space *space, uint64_t address)
-{
-    const heap_range *range = range_of(space, address);
-    return range && range->image;
 }
 
 /* By a file, not by process_vm_readv: that pins pages, and to pin one that a snapshot shares with
@@ -142,7 +134,7 @@ static const unsigned char *window(space *space, uint64_t address)
     if (space->tags[slot] == base)
         return bytes;
     space->tags[slot] = UINT64_MAX;
-    const heap_range *last = space->ranges + space->count, *range = range_of(space, address);
+    const heap_range *last = space->ranges + space->count, *range = space_range(space, address);
     if (!range)
         return NULL;
     while (range > space->ranges && range[-1].end > base)
@@ -160,12 +152,6 @@ static const unsigned char *window(space *space, uint64_t address)
         return NULL;
     space->tags[slot] = base;
     return bytes;
-}
-
-bool space_has(space *space, uint64_t address, uint64_t length)
-{
-    const heap_range *range = range_of(space, address);
-    return range && length <= range->end - address;
 }
 
 bool space_load(space *space, uint64_t address, void *out, uint64_t length)
@@ -189,6 +175,6 @@ bool space_load(space *space, uint64_t address, void *out, uint64_t length)
 
 bool space_peek(space *space, uint64_t address, void *out, uint64_t length)
 {
-    const heap_range *range = range_of(space, address);
+    const heap_range *range = space_range(space, address);
     return range && length <= range->end - address && load(space, address, out, length);
 }

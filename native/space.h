@@ -1,8 +1,10 @@
 /* space.h: the part of a target's address space that may hold objects, read through a file.
  *
  * It is made of units of 8 bytes, on which every object begins, numbered without the holes between
- * the ranges: a set of objects is a bitmap over them. Reads go through a cache of large windows,
- * since what is near an address is likely to be read next. */
+ * the ranges: a set of objects is a bitmap over them. Reads go through a cache of windows, since
+ * what is near an address is likely to be read next. They are as large as pymalloc's pools
+ * from 3.10 on: in one walk some pools' objects are followed, in another those of the pools between
+ * them. */
 #ifndef ONLOOKER_SPACE_H
 #define ONLOOKER_SPACE_H
 
@@ -12,15 +14,18 @@
 #define UNIT_BYTES 8u
 #define UNIT_NONE UINT64_MAX
 
-#define WINDOW_BITS 16u
+#define WINDOW_BITS 14u
 #define WINDOW_BYTES (UINT64_C(1) << WINDOW_BITS)
+
+#define RECENT_RANGES 256u
 
 typedef struct space {
     int fd;
     heap_range *ranges;
     uint64_t *first; /* unit of each range */
     uint32_t count;
-    uint32_t last; /* range that was looked up last */
+    uint32_t recent[RECENT_RANGES]; /* that were looked up last, by their addresses' MiB */
+    uint32_t last;                  /* that a unit was looked up in last */
     uint64_t units;
     unsigned char *windows;
     uint64_t *tags; /* address of what is in each window, or UINT64_MAX */
@@ -34,16 +39,33 @@ bool space_init(space *space, int fd, const heap_range *ranges, uint32_t count,
                 uint64_t cache_bytes);
 void space_free(space *space);
 
+/* space_range where it is not the one that was looked up last. */
+const heap_range *space_find_range(space *space, uint64_t address);
+
+/* The range that an address is in, or NULL. */
+static inline const heap_range *space_range(space *space, uint64_t address)
+{
+    const heap_range *range = &space->ranges[space->recent[(address >> 20) % RECENT_RANGES]];
+    return address >= range->start && address < range->end ? range
+                                                           : space_find_range(space, address);
+}
+
 /* The unit at an address, UNIT_NONE if it is in no range or between two units. */
-uint64_t space_unit(space *space, uint64_t address);
+static inline uint64_t space_unit(space *space, uint64_t address)
+{
+    const heap_range *range = address % UNIT_BYTES ? NULL : space_range(space, address);
+    return range ? space->first[range - space->ranges] + (address - range->start) / UNIT_BYTES
+                 : UNIT_NONE;
+}
 
-uint64_t space_address(const space *space, uint64_t unit);
-
-/* Whether the address is in an image; false in no range. */
-bool space_in_image(space *space, uint64_t address);
+uint64_t space_address(space *space, uint64_t unit);
 
 /* Whether all of it lies in one range. */
-bool space_has(space *space, uint64_t address, uint64_t length);
+static inline bool space_has(space *space, uint64_t address, uint64_t length)
+{
+    const heap_range *range = space_range(space, address);
+    return range && length <= range->end - address;
+}
 
 /* space_copy where not all is kept. */
 bool space_load(space *space, uint64_t address, void *out, uint64_t length);

@@ -17,9 +17,9 @@ from onlooker.runtime.objects import Objects
 from onlooker.runtime.states import interpreters
 from onlooker.runtime.type_names import MemberNames, TypeNames
 
-_CACHE_LEAST_BYTES: Final = 64 << 20
-_CACHE_SHARE: Final = 8  # of the memory that may hold objects
-_CACHE_MOST_BYTES: Final = 1 << 30  # what is mapped may be far more than what is used
+_CACHE_LEAST_BYTES: Final = 16 << 20
+_CACHE_SHARE: Final = 32  # of the memory that may hold objects
+_CACHE_MOST_BYTES: Final = 256 << 20  # what is mapped may be far more than what is used
 _ENCODINGS: Final = {1: "latin-1", 2: "utf-16-le", 4: "utf-32-le"}
 
 _GRAPH_LIMIT_BYTES: Final = 8 << 32  # its units of 8 bytes have 32 bits
