@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 from onlooker import Recording, Target
-from onlooker.observe.contexts import LABELS_LIMIT
+from onlooker.observe.contexts import LABELS_LIMIT, ContextLabels
 from onlooker.observe.recorder import Pause
 from onlooker.target import Progress
 
@@ -162,3 +162,44 @@ def test_threads_and_suspended_tasks(interpreter: Interpreter, start_target: Sta
     assert not snapshot.caveats
     values = Counter(str(dict(sample.labels).get("who")) for sample in profile.samples)
     assert values == {"one": 1, "two": 1, "None": 2, "loop": 1, "thread": 1}
+
+
+def test_memory_is_searched_again_when_there_may_be_other_variables(
+    any_interpreter: Interpreter, start_target: StartTarget, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    target = start_target(
+        any_interpreter,
+        """
+        import contextvars, sys, types
+        kept = []
+        def new(name):
+            kept.append(contextvars.ContextVar(name))
+            kept[-1].set(name)
+            print("ready", flush=True)
+        new("one")
+        for line in sys.stdin:
+            sys.modules["another"] = types.ModuleType("another")
+            new("two")
+        """,
+    )
+    target.read_line()
+    searches = []
+    find = ContextLabels._find
+
+    def counted(labels: ContextLabels) -> object:
+        searches.append(labels)
+        return find(labels)
+
+    monkeypatch.setattr(ContextLabels, "_find", counted)
+    with Target(target.pid) as opened:
+
+        def labels(*names: str) -> dict[str, str | int]:
+            (thread,) = opened.snapshot(context_vars=names).threads
+            return dict(thread.labels)
+
+        assert [labels("one") for _ in range(3)] == [{"one": "one"}] * 3
+        assert len(searches) == 1
+        target.send("")
+        target.read_line()
+        assert [labels("one", "two") for _ in range(3)] == [{"one": "one", "two": "two"}] * 3
+        assert len(searches) == 2
