@@ -118,10 +118,12 @@ static uint32_t object_type(heap *heap, uint64_t address)
     if (!count || count >= COUNT_LIMIT)
         return TYPE_NONE;
     uint32_t index = types_at(&heap->types, words[1]);
+    if (!heap->held || index == TYPE_NONE)
+        return index;
     /* Of a program at a low address a pointer looks like a count, as the one before a pointer to a
      * type does: in an array of such, or in a static type, whose base is one. */
-    return heap->held && index != TYPE_NONE && space_in_image(&heap->space, words[0]) ? TYPE_NONE
-                                                                                      : index;
+    const heap_range *range = space_range(&heap->space, words[0]);
+    return range && range->image ? TYPE_NONE : index;
 }
 
 /* Whether an object is on one of the collector's lists. Static ones may have no head. */
