@@ -59,7 +59,7 @@ def _task(found: TaskStack) -> str:
 
 def _greenlet(found: GreenletStack) -> str:
     name = f"greenlet {found.greenlet_id:#x} ({printable(found.kind)}) of {_who(found.thread)}"
-    return _block(name, ["waiting"], found.labels, found.stack, _missing(found.stack))
+    return _block(name, [found.state], found.labels, found.stack, _missing(found.stack))
 
 
 def _missing(stack: Sequence[Location]) -> str:

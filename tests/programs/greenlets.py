@@ -20,6 +20,11 @@ class Own(greenlet.greenlet):
     pass
 
 
+class Some:
+    def method(self):
+        pass
+
+
 def back():
     greenlet.getcurrent().parent.switch()
 
@@ -63,12 +68,15 @@ def in_other():
     threading.Event().wait()
 
 
-told, greenlets, ready = [], [], threading.Event()
+told, greenlets, not_started, ready = [], [], [], threading.Event()
 WHO.set("main")
 threading.Thread(target=in_other, name="other", daemon=True).start()
 ready.wait()
 make(MANY - len(told))
-not_started, ended = greenlet.greenlet(back), greenlet.greenlet(int)
+for kind, run, names in [(greenlet.greenlet, back, ["back"]), (Own, Some().method, ["method"]), (Own, len, [])]:
+    not_started.append(kind(run, greenlets[0]))
+    told.append([id(not_started[-1]), kind.__name__, "", None, names])
+ended = greenlet.greenlet(int)
 ended.switch()
 print(json.dumps(told), flush=True)
 if "moving" in sys.argv:

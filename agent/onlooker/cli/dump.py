@@ -128,7 +128,7 @@ def _labels(labels: Labels) -> Iterator[str]:
 
 def _about_greenlet(stack: GreenletStack) -> Iterator[str]:
     yield f"greenlet {stack.greenlet_id:#x} ({printable(stack.kind)})"
-    yield "waiting"
+    yield stack.state
     if stack.thread.thread_id:
         yield f"of {_thread(stack.thread)}"
     yield from _labels(stack.labels)
@@ -198,6 +198,7 @@ def as_json(target: Target, snapshot: Snapshot, variables: bool = False) -> str:
             {
                 "greenlet_id": stack.greenlet_id,
                 "kind": stack.kind,
+                "state": stack.state,
                 "interpreter": stack.thread.interpreter,
                 "thread_id": stack.thread.thread_id,
                 "labels": dict(stack.labels),

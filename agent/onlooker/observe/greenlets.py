@@ -73,6 +73,7 @@ def suspended_greenlets(
             stack(greenlet),
             values(look.values.get(greenlet.address, 0)),
             look.variables.get(greenlet.address),
+            "waiting" if greenlet.stack_at else "created",
         )
         for greenlet, kind in found
     ]
@@ -102,7 +103,7 @@ class _Look:
     def all(self, kinds: Mapping[int, str]) -> Iterator[tuple[int, Greenlet]]:
         """Yield the suspended greenlets of these types, each with its type."""
         traced = Traced(self._runtime.memory)
-        reader = GreenletReader(self._runtime, traced)
+        reader = GreenletReader(self._runtime, traced, kinds)
         variables = Variables(traced, self._runtime.layout)
         left: Iterable[tuple[int, int]] = self._candidates(list(kinds))
         for _ in range(_ROUNDS):
@@ -140,6 +141,7 @@ class _Look:
             self.variables[address] = tuple(
                 tuple(variables.of(frame).items())
                 for frame in greenlet.frames[: self._with_variables]
+                if frame.address
             )
         return greenlet
 

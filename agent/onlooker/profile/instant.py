@@ -88,6 +88,6 @@ def _all(snapshot: Snapshot) -> Iterator[tuple[tuple[Location, ...], Labels]]:
     for greenlet in snapshot.greenlets:
         yield (
             greenlet.stack,
-            labels(greenlet.thread, ("greenlet", greenlet.kind), ("state", "waiting"))
+            labels(greenlet.thread, ("greenlet", greenlet.kind), ("state", greenlet.state))
             + greenlet.labels,
         )

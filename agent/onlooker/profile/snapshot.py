@@ -64,7 +64,9 @@ class TaskStack(NamedTuple):
 class GreenletStack:
     """What one suspended greenlet is doing. ``kind`` is the name of its type.
 
-    ``labels`` and ``variables`` are as those of threads.
+    ``state`` is "created" if it has not run yet: then ``stack`` is the function that it shall run,
+    if that is one of Python, and its thread is not known. ``labels`` and ``variables`` are as those
+    of threads.
     """
 
     greenlet_id: int
@@ -73,6 +75,7 @@ class GreenletStack:
     stack: tuple[Location, ...]
     labels: Labels = ()
     variables: tuple[FrameVariables, ...] | None = None
+    state: Literal["waiting", "created"] = "waiting"
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,4 @@
-"""Suspended greenlets: where each has been when it switched to another one.
+"""Greenlets that don't run: where each has been when it switched to another one, or shall begin.
 
 A greenlet of greenlet 2.0 and later is a small object that points to a C++ one (TGreenlet.hpp),
 which points back; that proves that there is one. A greenlet that was switched away from keeps its
@@ -9,7 +9,7 @@ interpreter keeps frames on it, they are in the copy.
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterator, Mapping
+from collections.abc import Container, Iterator, Mapping
 from contextlib import suppress
 from typing import Final, NamedTuple
 
@@ -38,6 +38,10 @@ _BEFORE_STACK: Final = 16 + 8 + 16
 _STATE: Final = struct.Struct("<QQQqQQQ")
 _CONTEXT: Final = 5 * 8  # in these
 
+# Where UserGreenlet's own fields are depends on both versions: `_main_greenlet`, which is null
+# until it starts, `_run_callable` and `_parent`, in this order, so many words behind at most.
+_OWN_WORDS: Final = 32
+
 
 class GreenletTypes(NamedTuple):
     """The classes of greenlets: names, with their modules, by address.
@@ -54,7 +58,8 @@ class Greenlet(NamedTuple):
     """A suspended greenlet.
 
     ``stack_at`` is in the C stack of its thread, ``context_at`` is where the pointer to its context
-    is.
+    is. Of one that has not started yet ``stack_at`` is 0, and its frame, which is at address 0,
+    that of the function that it shall run, if it is one of Python.
     """
 
     address: int
@@ -109,9 +114,10 @@ def _subclasses(objects: Objects, offsets: Mapping[str, int], kind: int) -> Iter
 class GreenletReader:
     """Reads greenlets of one process."""
 
-    def __init__(self, runtime: Runtime, memory: Memory) -> None:
+    def __init__(self, runtime: Runtime, memory: Memory, kinds: Container[int]) -> None:
         self._runtime = runtime
         self._memory = memory
+        self._kinds = kinds
         self._objects = Objects(memory, runtime.layout, guess_bytes=0)
         self._at_stack = _BEFORE_STACK + runtime.layout.offsets["errstackitem_size"]
 
@@ -127,6 +133,8 @@ class GreenletReader:
         state = pimpl + self._at_stack
         raw = self._memory.read(state, _STATE.size)
         start, stop, copy, saved, _, _, top = _STATE.unpack(raw)
+        if not start and not stop:
+            return Greenlet(address, 0, state + _CONTEXT, self._to_run(address, pimpl))
         if not start or not top:
             raise NoGreenlet(f"the greenlet at {address:#x} is not suspended")
         if not 0 <= saved <= min(stop - start, _STACK_LIMIT_BYTES):
@@ -134,6 +142,35 @@ class GreenletReader:
         frames = self._frames(_Moved(self._memory, start, saved, copy))
         found = tuple(frames.under(frames.of_object(top), _FRAMES_LIMIT))
         return Greenlet(address, start, state + _CONTEXT, found)
+
+    def _to_run(self, address: int, pimpl: int) -> tuple[Frame, ...]:
+        """What a greenlet that has not started shall run; raises NoGreenlet if it has ended."""
+        at = pimpl + self._at_stack + _STATE.size
+        main = run = 0
+        for index in range(_OWN_WORDS):
+            parent = self._objects.pointer(at + 8 * index)
+            if parent and self._is_greenlet(parent):
+                break
+            main, run = run, parent
+        else:
+            run = 0
+        if not run or main:
+            raise NoGreenlet(f"the greenlet at {address:#x} is not to be run")
+        objects, offsets = self._objects, self._runtime.layout.offsets
+        if objects.type_name(run) == "method":
+            run = objects.pointer(run + offsets["method_func"])
+        if objects.type_name(run) != "function":
+            return ()
+        return (Frame(0, objects.pointer(run + offsets["function_code"]), -1),)
+
+    def _is_greenlet(self, address: int) -> bool:
+        try:
+            kind = self._objects.pointer(address + self._runtime.layout.offsets["object_type"])
+            if kind not in self._kinds:
+                return False
+            return self._objects.pointer(self._objects.pointer(address + _PIMPL) + _SELF) == address
+        except MemoryFault:
+            return False
 
     def _frames(self, memory: Memory) -> Frames:
         runtime = self._runtime
