@@ -9,7 +9,7 @@
 #include <stdlib.h>
 
 #include "contexts.h"
-#include "hostile_memory.h"
+#include "lies.h"
 #include "session.h"
 
 #define READS_LIMIT 20000u
@@ -20,14 +20,8 @@ static struct {
     uint32_t count, labels;
 } wanted;
 static context_variable variables[ONLOOKER_VARIABLES_LIMIT];
-
-static uint64_t random_state;
-
-static uint64_t any(uint64_t limit)
-{
-    random_state += 0x9e3779b97f4a7c15u;
-    return hash_u64(random_state) % limit;
-}
+static recorded recording;
+static memory *source;
 
 static void load_wanted(const char *path)
 {
@@ -37,24 +31,6 @@ static void load_wanted(const char *path)
                      fread(variables, sizeof *variables, wanted.count, file) == wanted.count,
                  "what is wanted cannot be read");
     fclose(file);
-}
-
-static void change_word(memory *source)
-{
-    static const uint64_t extremes[] = {
-        0, 1, 8, 0xfff, 0x1000, UINT64_C(1) << 47, INT64_MAX, UINT64_MAX - 7, UINT64_MAX};
-    const word_index *words;
-    uint32_t count = hostile_words_read(source, &words);
-    word_index at = words[any(count)], other = words[any(count)];
-    uint64_t old = hostile_get(source, at);
-    const uint64_t instead[] = {
-        hostile_get(source, other),
-        hostile_address(source, other) + any(2) * any(64),
-        extremes[any(sizeof extremes / sizeof *extremes)],
-        old + any(256) - 128,
-        old ^ UINT64_C(1) << any(64),
-    };
-    hostile_set(source, at, instead[any(sizeof instead / sizeof *instead)]);
 }
 
 static void check(const contexts *contexts, uint32_t set)
@@ -74,7 +50,7 @@ static void check(const contexts *contexts, uint32_t set)
     }
 }
 
-static int read_case(memory *source)
+static int read_values(void)
 {
     contexts *contexts = contexts_open(&wanted.layout);
     uint32_t set = 0;
@@ -89,22 +65,24 @@ static int read_case(memory *source)
     return result;
 }
 
+static void run_case(script script)
+{
+    uint32_t noise = script_take(&script, 2);
+    hostile_reset(source);
+    lies_in_words(&script, source);
+    hostile_make_noise(source, noise % 4 ? 0 : 30, noise);
+    read_values();
+}
+
 int main(int argc, char **argv)
 {
-    recorded recording;
     if (argc != 4)
         return 2;
     recorded_load(&recording, argv[1]);
     load_wanted(argv[2]);
-    memory *source = hostile_open(&recording);
-    session_must(read_case(source) == ONLOOKER_OK, "the recording cannot be read");
-    for (uint64_t i = strtoull(argv[3], NULL, 10); i; i--) {
-        hostile_reset(source);
-        for (uint64_t changes = any(8); changes; changes--)
-            change_word(source);
-        hostile_make_noise(source, any(4) ? 0 : 30, i);
-        read_case(source);
-    }
+    source = hostile_open(&recording);
+    session_must(read_values() == ONLOOKER_OK, "the recording cannot be read");
+    lies_run_cases(0, strtoull(argv[3], NULL, 10), run_case);
     memory_close(source);
     recorded_free(&recording);
     return 0;

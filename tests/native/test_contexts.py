@@ -35,7 +35,9 @@ def test_changed_words(
         runtime.close()
     assert len(found) == len(some) + 1  # a span gives two
     assert all(expected[key] == value for key, value in found)
-    program = programs.build("contexts_fuzz.c", "hostile_memory.c", "session.c")
+    program = programs.build(
+        "contexts_fuzz.c", "hostile_memory.c", "session.c", "lies.c", "cases.c"
+    )
     run_program(program, tmp_path / "recording", tmp_path / "wanted", str(CASES))
 
 
