@@ -72,7 +72,7 @@ void session_check(const recorder *recorder)
         session_must(rows[i].stack < node_count, "a row's stack");
         /* The row for what there is no room for is there before any thread. */
         session_must(rows[i].thread < thread_count || !rows[i].count, "a row's thread");
-        session_must(rows[i].facts < 1 << 8, "a row's facts");
+        session_must(rows[i].facts >> ONLOOKER_WAIT_SHIFT <= ONLOOKER_WAIT_SIGNAL, "a row's facts");
         samples += rows[i].count;
     }
     session_must(samples == recorder_counters(recorder)->samples, "the number of samples");
