@@ -267,13 +267,22 @@ void heap_forget_addresses(heap *heap)
     heap->units.items = NULL;
 }
 
+void heap_forget_references(heap *heap)
+{
+    series *all[] = {&heap->first_edge, &heap->targets, &heap->labels};
+    for (size_t i = 0; i < sizeof all / sizeof *all; i++) {
+        free(all[i]->items);
+        *all[i] = (series){0};
+    }
+}
+
 uint64_t heap_referrers(const heap *heap, uint32_t node, uint32_t *nodes, uint32_t *labels,
                         uint32_t most)
 {
     const uint32_t *first = heap->first_edge.items;
     const uint32_t *targets = heap->targets.items, *held = heap->labels.items;
     uint64_t count = 0;
-    for (uint32_t from = 1; from < heap->units.count; from++)
+    for (uint32_t from = 1; first && from < heap->units.count; from++)
         for (uint32_t edge = first[from]; edge < first[from + 1]; edge++) {
             if (targets[edge] != node)
                 continue;

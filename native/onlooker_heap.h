@@ -150,6 +150,9 @@ void heap_forget_addresses(heap *heap);
 uint64_t heap_referrers(const heap *heap, uint32_t node, uint32_t *nodes, uint32_t *labels,
                         uint32_t most);
 
+/* Frees the graph's edges and first edges, which owners have no need of once they are found. */
+void heap_forget_references(heap *heap);
+
 /* The names that labels are: so many bytes, KIND (1, 2 or 4) of them a character, as CPython stores
  * them. */
 uint32_t heap_name_count(const heap *heap);

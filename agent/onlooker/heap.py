@@ -144,6 +144,7 @@ def _sites(heap: Heap, by: HeapBy) -> list[HeapSite]:
     if by == "path":
         heap.forget_addresses()
         with Owners(heap.graph) as owners:
+            heap.forget_references()
             return list(heap_sites.by_path(heap, owners))
     return list(heap_sites.by_type(heap) if by == "type" else heap_sites.by_module(heap))
 

@@ -215,6 +215,11 @@ class Heap:
         """Free what only addresses are found by. There are none from then on."""
         lib.heap_forget_addresses(self._heap)
 
+    def forget_references(self) -> None:
+        """Free who refers to whom, once ``Owners`` are made. There is no graph from then on."""
+        lib.heap_forget_references(self._heap)
+        self.graph = None
+
     def _heads(self) -> Iterator[int]:
         for collector in collectors(self._runtime, self._runtime.memory):
             if collector.is_collecting:

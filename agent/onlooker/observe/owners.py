@@ -36,10 +36,10 @@ class OwnerPath(NamedTuple):
 class Owners:
     """The owners of all objects of ``graph``, a ``graph *`` as native/onlooker_owners.h has it.
 
-    What the graph points to must live, unchanged, until close. While C works, ``stop`` is asked
-    now and then; when it says True, or a signal raises, the work ends and KeyboardInterrupt, or
-    what the signal raised, is raised. Raises OnlookerError when memory runs out or the graph is
-    not one.
+    What the graph points to must live, unchanged, until close; its edges, until this is made. While
+    C works, ``stop`` is asked now and then; when it says True, or a signal raises, the work ends
+    and KeyboardInterrupt, or what the signal raised, is raised. Raises OnlookerError when memory
+    runs out or the graph is not one.
     """
 
     def __init__(self, graph: Any, stop: Callable[[], bool] = lambda: False) -> None:
