@@ -1,6 +1,6 @@
 #include "locks.h"
 
-/* Words of a frame's stack that are looked at. */
+/* Words of a stack that are looked at. */
 #define STACK_WORDS 64u
 
 #define BASES_LIMIT 16u
@@ -57,12 +57,11 @@ static bool find_stack(memory *source, const layout *layout, uint64_t tstate, ui
     return true;
 }
 
-/* `with lock` and `lock.acquire()` keep the lock, or a method that is bound to it, on the stack of
- * their frame for as long as they last. */
-static uint64_t find_on_stack(memory *source, const layout *layout, uint64_t tstate, uint64_t lock)
+/* The RLock that is on a stack, or a method that is bound to it. */
+static uint64_t find_on_stack(memory *source, const layout *layout, uint64_t stack, uint64_t lock)
 {
-    uint64_t words[STACK_WORDS], stack, self;
-    if (!find_stack(source, layout, tstate, &stack) || stack % 8)
+    uint64_t words[STACK_WORDS], self;
+    if (!stack || stack % 8)
         return 0;
     uint64_t count = STACK_WORDS, on_page = (PAGE_OF(stack) + PAGE_SIZE - stack) / 8;
     if (memory_read(source, stack, words, sizeof words) != ONLOOKER_OK) {
@@ -83,11 +82,17 @@ static uint64_t find_on_stack(memory *source, const layout *layout, uint64_t tst
     return 0;
 }
 
-uint64_t locks_find(memory *source, const layout *layout, uint64_t tstate, uint64_t waits_at)
+uint64_t locks_find(memory *source, const layout *layout, uint64_t tstate, uint64_t waits_at,
+                    uint64_t stack_pointer)
 {
-    uint64_t mutex;
-    if (layout->rlock_lock != ONLOOKER_NONE)
-        return find_on_stack(source, layout, tstate, waits_at);
+    uint64_t mutex, stack, found = 0;
+    if (layout->rlock_lock != ONLOOKER_NONE) {
+        /* `with lock` and `lock.acquire()` keep it on the stack of their frame for as long as they
+         * last. Who calls that from C does not, but the call has it on the C stack. */
+        if (find_stack(source, layout, tstate, &stack))
+            found = find_on_stack(source, layout, stack, waits_at);
+        return found ? found : find_on_stack(source, layout, stack_pointer, waits_at);
+    }
     /* A thread parks on its own C stack, with the address of the mutex beside its semaphore. */
     if (!word_at(source, waits_at, layout->waitentry_addr - layout->waitentry_sema, &mutex))
         return 0;

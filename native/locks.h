@@ -8,9 +8,10 @@
 #include "memory.h"
 #include "recorder.h"
 
-/* The address of the RLock that the thread TSTATE waits for, asleep in a futex at WAITS_AT; 0 if it
- * is none, or none that its caller's frame shows. */
-uint64_t locks_find(memory *source, const layout *layout, uint64_t tstate, uint64_t waits_at);
+/* The address of the RLock that the thread TSTATE waits for, asleep in a futex at WAITS_AT with
+ * this stack pointer (0: not known); 0 if it is none, or none that either shows. */
+uint64_t locks_find(memory *source, const layout *layout, uint64_t tstate, uint64_t waits_at,
+                    uint64_t stack_pointer);
 
 /* The pthread_t of who holds the RLock; 0: nobody, or it can't be read. */
 uint64_t locks_owner(memory *source, const layout *layout, uint64_t lock);

@@ -128,7 +128,7 @@ static uint32_t find_wait(recorder *recorder, thread *thread)
         return ONLOOKER_WAITS_GIL;
     if (!was_known && recorder->options.facts & ONLOOKER_HOLDS_LOCK)
         thread->rlock = futex ? locks_find(recorder->source, &recorder->layout, thread->walk.tstate,
-                                           task->waits_at)
+                                           task->waits_at, task->stack_pointer)
                               : 0;
     return ONLOOKER_WAITS | task->wait << ONLOOKER_WAIT_SHIFT;
 }

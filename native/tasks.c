@@ -195,14 +195,17 @@ void task_find_wait(tasks *tasks, task *task)
     if (task->wait_known)
         return;
     task->wait = ONLOOKER_WAIT_OTHER;
-    task->waits_at = 0;
+    task->waits_at = task->stack_pointer = 0;
     if (task->gone ||
         read_file(tasks, task->tid, "syscall", &task->syscall_fd, line, sizeof line) <= 0)
         return;
-    /* The number and six arguments; "running" for a thread that has just woken. */
+    /* The number, six arguments and the stack pointer; "running" for a thread that has just woken.
+     */
     long syscall = strtol(line, &at, 10);
     if (at != line && syscall >= 0) {
-        task->waits_at = strtoull(at, NULL, 16);
+        task->waits_at = strtoull(at, &at, 16);
+        for (int word = 0; word < 6; word++)
+            task->stack_pointer = strtoull(at, &at, 16);
         task->wait = wait_of(syscall, task->waits_at);
     }
     task->wait_known = true;

@@ -20,6 +20,7 @@ typedef struct task {
     bool wait_known;        /* wait and waits_at are of this sleep */
     uint32_t wait;          /* ONLOOKER_WAIT_... */
     uint64_t waits_at;      /* the call's first argument: what a futex is waited for at */
+    uint64_t stack_pointer; /* in that call */
     uint32_t record;        /* as a thread that is not Python's; UINT32_MAX: none yet */
     uint32_t python_record; /* as a Python thread, the last one; UINT32_MAX: none yet */
     uint64_t run_ns;        /* on CPU since it was created, by the kernel's account */

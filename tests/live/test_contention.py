@@ -103,8 +103,11 @@ def test_who_holds_the_gil_is_charged(interpreter: Interpreter, start_target: St
 
 
 @pytest.mark.alone
-def test_who_holds_an_rlock_is_charged(interpreter: Interpreter, start_target: StartTarget) -> None:
-    target = start_target(interpreter, RLOCKS)
+@pytest.mark.parametrize("how", ["python", "c"])
+def test_who_holds_an_rlock_is_charged(
+    interpreter: Interpreter, start_target: StartTarget, how: str
+) -> None:
+    target = start_target(interpreter, RLOCKS, how)
     target.read_line()
     with Target(target.pid) as opened:
         target.send("start")
@@ -117,7 +120,7 @@ def test_who_holds_an_rlock_is_charged(interpreter: Interpreter, start_target: S
     for sample in recording.profile("mutex").samples:
         if ("lock", "RLock") in sample.labels:
             names = {short_name(location) for location in sample.stack}
-            assert "hold" in names or names & {"by_with", "by_acquire", "by_condition"}
+            assert "hold" in names or names & {"by_with", "by_acquire", "by_c", "by_condition"}
             assert "outside" not in names
             function = next(iter(names & {"mostly", "seldom"}), "none")
             held[function] += sample.values[1] / 1e9

@@ -4,7 +4,7 @@
 
 /* One page is all that there is of the target; its end is the end of a frame's stack. */
 enum { PAGE = 0x10000, THREAD = 0, FRAME = 64, TYPE = 256, OWN = 320, NAME = 384, RLOCK = 512 };
-enum { BOUND = 640, SEMAPHORE = 768, STACK = PAGE_SIZE - 24 };
+enum { BOUND = 640, SEMAPHORE = 768, C_STACK = 1024, STACK = PAGE_SIZE - 24 };
 
 static const layout LAYOUT = {.object_type = 8,
                               .type_name = 16,
@@ -24,12 +24,14 @@ static void set(uint32_t at, uint64_t value)
     words[at / 8] = value;
 }
 
+static uint64_t stack_pointer;
+
 static uint64_t found(const layout *layout, uint64_t waits_at)
 {
     uint64_t address = PAGE;
     memory *source = memory_open_recording(&address, (unsigned char *)words, 1);
     CHECK(source);
-    uint64_t lock = locks_find(source, layout, PAGE + THREAD, PAGE + waits_at);
+    uint64_t lock = locks_find(source, layout, PAGE + THREAD, PAGE + waits_at, stack_pointer);
     if (lock)
         CHECK_EQUAL(locks_owner(source, layout, lock), 77);
     memory_close(source);
@@ -61,6 +63,18 @@ TEST(a_lock_that_is_not_waited_for_is_not_found)
 {
     make();
     CHECK_EQUAL(found(&LAYOUT, SEMAPHORE + 8), 0);
+}
+
+TEST(a_lock_is_found_on_the_c_stack)
+{
+    make();
+    set(STACK + 8, 0);
+    CHECK_EQUAL(found(&LAYOUT, SEMAPHORE), 0);
+    set(C_STACK + 16, PAGE + RLOCK);
+    stack_pointer = PAGE + C_STACK;
+    CHECK_EQUAL(found(&LAYOUT, SEMAPHORE), PAGE + RLOCK);
+    stack_pointer++;
+    CHECK_EQUAL(found(&LAYOUT, SEMAPHORE), 0);
 }
 
 TEST(other_objects_are_no_locks)

@@ -1,9 +1,12 @@
-"""Threads that wait, in three ways, for RLocks that two functions hold in turn; one waits for a Lock.
+"""Threads that wait for RLocks that two functions hold in turn; one waits for a Lock.
+
+They wait in three ways of Python code ("python"), or in a call that is made in C ("c").
 
 Starts at a line on standard input; at the next prints for how long they have waited for the RLocks,
 and for which part of the time that those were held `mostly` held them.
 """
 
+import functools
 import json
 import sys
 import threading
@@ -55,6 +58,14 @@ def by_acquire():
     own.release()
 
 
+acquire, release = functools.partial(plain.acquire), functools.partial(plain.release)
+
+
+def by_c():
+    acquire()
+    release()
+
+
 def by_condition():
     with condition:
         pass
@@ -77,8 +88,9 @@ def want_lock():
 
 lock.acquire()
 threading.Thread(target=want_lock, daemon=True).start()
+takes = {"python": (by_with, by_acquire, by_condition), "c": (by_c,) * 3}[sys.argv[1]]
 threads = [threading.Thread(target=hold)]
-threads += [threading.Thread(target=want, args=(take,)) for take in (by_with, by_acquire, by_condition)]
+threads += [threading.Thread(target=want, args=(take,)) for take in takes]
 print("ready", flush=True)
 sys.stdin.readline()
 for thread in threads:
