@@ -5,6 +5,12 @@
 
 #define BASES_LIMIT 16u
 
+/* Who waits for a condition variable of musl's makes itself an item of its list, whose newest item
+ * it points to, and sleeps at a futex in there (pthread_cond_timedwait.c). The newer item is the
+ * first word. */
+#define WAITER_FUTEX 20u
+#define WAITERS_LIMIT 256u
+
 static bool word_at(memory *source, uint64_t base, int32_t offset, uint64_t *out)
 {
     return memory_read_u64(source, base + (uint64_t)(int64_t)offset, out) == ONLOOKER_OK;
@@ -98,6 +104,22 @@ uint64_t locks_find(memory *source, const layout *layout, uint64_t tstate, uint6
         return 0;
     uint64_t lock = mutex - (uint32_t)layout->rlock_mutex;
     return is_rlock(source, layout, lock) ? lock : 0;
+}
+
+bool locks_waits_inside(memory *source, uint64_t start, uint32_t size, uint64_t waits_at)
+{
+    uint64_t words[LOCKS_SIZE_LIMIT / 8], newest = 0, newer = waits_at - WAITER_FUTEX;
+    for (uint32_t i = 0; newer && i < WAITERS_LIMIT; i++) {
+        newest = newer;
+        if (memory_read_u64(source, newest, &newer) != ONLOOKER_OK)
+            return false;
+    }
+    if (newer || size > sizeof words || memory_read(source, start, words, size) != ONLOOKER_OK)
+        return false;
+    for (uint32_t i = 0; i < size / 8; i++)
+        if (words[i] == newest)
+            return true;
+    return false;
 }
 
 uint64_t locks_owner(memory *source, const layout *layout, uint64_t lock)

@@ -13,6 +13,11 @@
 uint64_t locks_find(memory *source, const layout *layout, uint64_t tstate, uint64_t waits_at,
                     uint64_t stack_pointer);
 
+/* Whether a thread that is asleep in a futex at WAITS_AT, on its own C stack, waits for a condition
+ * variable of musl's in [START, START + SIZE), which is at most LOCKS_SIZE_LIMIT. */
+#define LOCKS_SIZE_LIMIT 256u
+bool locks_waits_inside(memory *source, uint64_t start, uint32_t size, uint64_t waits_at);
+
 /* The pthread_t of who holds the RLock; 0: nobody, or it can't be read. */
 uint64_t locks_owner(memory *source, const layout *layout, uint64_t lock);
 

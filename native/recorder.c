@@ -124,7 +124,10 @@ static uint32_t find_wait(recorder *recorder, thread *thread)
     task_find_wait(&recorder->tasks, task);
     futex = task->wait == ONLOOKER_WAIT_FUTEX;
     uint64_t gil = gil_of(recorder, thread);
-    if (gil && futex && task->waits_at - gil < GIL_SIZE)
+    if (!was_known)
+        thread->queued = gil && futex && task->waits_at - task->stack_pointer < PAGE_SIZE &&
+                         locks_waits_inside(recorder->source, gil, GIL_SIZE, task->waits_at);
+    if (gil && futex && (task->waits_at - gil < GIL_SIZE || thread->queued))
         return ONLOOKER_WAITS_GIL;
     if (!was_known && recorder->options.facts & ONLOOKER_HOLDS_LOCK)
         thread->rlock = futex ? locks_find(recorder->source, &recorder->layout, thread->walk.tstate,

@@ -42,6 +42,7 @@ typedef struct thread {
     uint32_t quiet;         /* so many make it worth asking whether it sleeps */
     uint64_t lock;          /* GIL or RLock that it waited for at the last sample; 0: neither */
     uint64_t rlock;         /* that it waits for while task->wait is known; 0: none */
+    bool queued;            /* it waits for the GIL then, in a list */
     uint32_t owed;          /* waits for RLocks that it held while it ran and was not read ... */
     uint64_t owed_ns;       /* ... and their time: for the next stack that it runs with */
     uint64_t wait_slices;   /* of the task, when a wait was last counted */

@@ -103,3 +103,29 @@ TEST(a_lock_is_found_by_where_its_waiter_parks)
     set(SEMAPHORE - 8, PAGE + RLOCK + 16);
     CHECK_EQUAL(found(&parks, SEMAPHORE), PAGE + RLOCK);
 }
+
+static bool queued(uint64_t futex)
+{
+    uint64_t address = PAGE;
+    memory *source = memory_open_recording(&address, (unsigned char *)words, 1);
+    CHECK(source);
+    bool inside = locks_waits_inside(source, PAGE + 1024, 64, PAGE + futex);
+    memory_close(source);
+    return inside;
+}
+
+TEST(a_waiter_of_musls_is_found_in_its_list)
+{
+    enum { NEWEST = 2048, OLDEST = 2112, FUTEX = 20 };
+    set(1024 + 40, PAGE + NEWEST);
+    set(OLDEST, PAGE + NEWEST);
+    CHECK(queued(NEWEST + FUTEX));
+    CHECK(queued(OLDEST + FUTEX));
+    set(1024 + 40, PAGE + OLDEST);
+    CHECK(!queued(OLDEST + FUTEX));
+    set(NEWEST, PAGE + OLDEST); /* a list without end */
+    CHECK(!queued(OLDEST + FUTEX));
+    set(NEWEST, 8); /* no address */
+    CHECK(!queued(OLDEST + FUTEX));
+    CHECK(!queued(8));
+}
