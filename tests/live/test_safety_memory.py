@@ -51,8 +51,8 @@ class Counted(recorder.Recorder):
         return super().run(until_ns)
 COUNTED = [None]
 recorder.Recorder = Counted
-import onlooker.target
-onlooker.target.Recorder = Counted
+import onlooker.sampling
+onlooker.sampling.Recorder = Counted
 
 def say(recording):
     with open("/proc/self/statm") as file:
