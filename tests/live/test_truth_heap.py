@@ -90,6 +90,17 @@ def by_address(told: dict[str, list[int]]) -> dict[int, str]:
     return {address: name for name, addresses in told.items() for address in addresses}
 
 
+def is_free(pid: int, address: int) -> bool:
+    """Whether pymalloc has got a block back, as a str seldom does after the target told of it.
+
+    A free block begins with the address of the next one in its pool of 16 KiB, or with 0.
+    """
+    with open(f"/proc/{pid}/mem", "rb") as memory:
+        memory.seek(address)
+        word = int.from_bytes(memory.read(8), "little")
+    return not word or word >> 14 == address >> 14
+
+
 @pytest.mark.parametrize("arguments", [(), ("freeze",)], ids=["", "freeze"])
 def test_objects_are_those_that_the_target_knows_of(
     interpreter: Interpreter, start_target: StartTarget, arguments: tuple[str, ...]
@@ -104,7 +115,10 @@ def test_objects_are_those_that_the_target_knows_of(
         found = Found(heap)
         counted = {each.address: each.objects for each in heap.types}
         assert heap.totals.broken == 0
-    assert {at: name for at, name in (told | planted).items() if found.types.get(at) != name} == {}
+    lost = {at for at, name in (told | planted).items() if found.types.get(at) != name}
+    gone = {at for at in lost if is_free(target.pid, at)}
+    assert {at: told.get(at) for at in lost - gone} == {}
+    assert len(gone) <= 3
     assert found.unexplained(told | planted) == {}
     # Dicts of static types, which the interpreter keeps from 3.12 on, may be on no list.
     assert {told[address] for address in found.held & told.keys()} <= {"dict"}
