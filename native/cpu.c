@@ -69,8 +69,10 @@ void cpu_charge_native_threads(cpu *cpu)
     uint64_t process_ns = tasks_process_cpu_ns(cpu->tasks);
     if (process_ns && process_ns == cpu->process_ns)
         return; /* nobody ran */
-    /* Read before the threads' own accounts, so that what they run meanwhile is nobody's orphan. */
-    cpu->process_ns = process_ns;
+    /* Read before the threads' own accounts, so that what they run meanwhile is nobody's orphan.
+     * Unknown, once the process has ended and its parent knows: then what it was last. */
+    if (process_ns > cpu->process_ns)
+        cpu->process_ns = process_ns;
     tasks_scan(cpu->tasks);
     for (uint32_t i = 0; i < cpu->tasks->count; i++) {
         task *task = cpu->tasks->items[i];

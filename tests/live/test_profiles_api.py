@@ -87,6 +87,23 @@ def test_cpu_profile_of_a_target_that_ends(
     assert cpu_seconds(file.getvalue()) > 0.05
 
 
+def test_cpu_profile_of_a_target_that_is_gone_at_the_next_sample(
+    any_interpreter: Interpreter, start_target: StartTarget
+) -> None:
+    """Its clock is gone too: what it told last counts."""
+    process = start_target(any_interpreter, BURN)
+    process.read_line()
+    file = io.BytesIO()
+    with onlooker.Target(process.pid) as target:
+        target.start_cpu_profile(file, 5)
+        process.send("1")
+        burnt = float(process.read_line())
+        process.process.kill()
+        process.process.wait()
+        target.stop_cpu_profile()
+    assert 0.5 * burnt < cpu_seconds(file.getvalue()) < burnt + 0.1
+
+
 def test_close_ends_a_cpu_profile(any_interpreter: Interpreter, start_target: StartTarget) -> None:
     process = start_target(any_interpreter, BURN)
     process.read_line()
