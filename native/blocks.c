@@ -81,7 +81,7 @@ static uint64_t pymalloc_size(heap *heap, uint64_t block)
 {
     uint64_t offset = block & ((uint32_t)heap->layout.pool_size - UINT64_C(1));
     uint64_t at = block - offset;
-    pool *pool = &heap->pools[(at >> 12) * 0x9E3779B97F4A7C15u >> 56];
+    pool *pool = &heap->pools[(at >> 12) * 0x9E3779B97F4A7C15u >> (64 - POOLS_BITS)];
     if (pool->at != at)
         find_pool(heap, at, pool);
     /* Whether a number is a multiple, without a division (Lemire, Kaser and Kurz: Faster remainder

@@ -27,7 +27,8 @@ typedef struct root {
     uint8_t tier;
 } root;
 
-#define POOLS 256u
+#define POOLS_BITS 8u
+#define POOLS (1u << POOLS_BITS)
 
 /* A pool of pymalloc's, or what might have been one: block_size is 0 then. */
 typedef struct pool {

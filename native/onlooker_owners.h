@@ -16,12 +16,11 @@
 #define ONLOOKER_EDGE_BORROWED 0x80000000
 /* An edge to what is a part of its owner, such as its __dict__: such steps are not folded. */
 #define ONLOOKER_LABEL_PART 0x7ffffffc
-/* Labels of steps that are no edge; those of edges are below. */
-#define ONLOOKER_LABEL_ROOT 0x7ffffffd /* of the empty path */
-#define ONLOOKER_LABEL_UNREACHABLE                                                                 \
-    0x7ffffffe                           /* no root reaches it: garbage, or C code holds it        \
-                                          */
-#define ONLOOKER_LABEL_SHARED 0x7fffffff /* no edge: several things of the owner hold it */
+/* Labels of steps that are no edge; those of edges are below. What no root reaches is garbage, or
+ * held by C code. */
+#define ONLOOKER_LABEL_ROOT 0x7ffffffd        /* of the empty path */
+#define ONLOOKER_LABEL_UNREACHABLE 0x7ffffffe /* no root reaches it */
+#define ONLOOKER_LABEL_SHARED 0x7fffffff      /* no edge: several things of the owner hold it */
 
 /* In `bytes`: the other bits are an index for `large_bytes`. */
 #define ONLOOKER_BYTES_LARGE 0x80000000

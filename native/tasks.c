@@ -199,8 +199,7 @@ void task_find_wait(tasks *tasks, task *task)
     if (task->gone ||
         read_file(tasks, task->tid, "syscall", &task->syscall_fd, line, sizeof line) <= 0)
         return;
-    /* The number, six arguments and the stack pointer; "running" for a thread that has just woken.
-     */
+    /* Number, six arguments and stack pointer; "running" for a thread that has just woken. */
     long syscall = strtol(line, &at, 10);
     if (at != line && syscall >= 0) {
         task->waits_at = strtoull(at, &at, 16);

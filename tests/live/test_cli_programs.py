@@ -189,23 +189,27 @@ def test_aiohttp(interpreter: Interpreter, start_target: StartTarget, tmp_path: 
     assert re.search(r" VISITS: dict$", held.top(), re.MULTILINE)
 
 
-def types_of(target: Target, interpreter: Interpreter, folder: Path) -> dict[str, Any]:
-    """What Onlooker tells of a program's objects by type; pprof names them, too."""
+DATA = Path("data.py")
+
+
+def types_of(
+    target: Target, interpreter: Interpreter, folder: Path
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The program's own account, and what Onlooker tells by type; pprof names them, too."""
+    account = target.read_json()
     told, held = look_at_heap(target, interpreter, folder, "--by", "type")
     top = held.top()
     types = {row["type"]: row for row in told["types"]}
     for name, row in types.items():  # static objects have no bytes
         assert re.search(rf" {re.escape(name)}$", top, re.MULTILINE) or not row["bytes"], name
-    return types
+    return account, types
 
 
 @pytest.mark.interpreters(since=(3, 11), until=(3, 11))
 def test_pandas(interpreter: Interpreter, start_target: StartTarget, tmp_path: Path) -> None:
-    folder = packages(interpreter, ("pandas<3",))
-    environment = {"PYTHONPATH": str(folder)}
-    target = start_target(interpreter, Path("data.py"), "tables", env=environment)
-    told = target.read_json()
-    types = types_of(target, interpreter, tmp_path)
+    environment = {"PYTHONPATH": str(packages(interpreter, ("pandas<3",)))}
+    target = start_target(interpreter, DATA, "tables", env=environment)
+    told, types = types_of(target, interpreter, tmp_path)
     arrays, texts = (types[name]["bytes"] / told[name] for name in ("numpy.ndarray", "str"))
     assert 1 <= arrays < 1.02
     assert 1 <= texts < 4  # the blocks of the frame's texts, and the program's own
@@ -213,18 +217,15 @@ def test_pandas(interpreter: Interpreter, start_target: StartTarget, tmp_path: P
 
 @pytest.mark.interpreters(since=(3, 13), kinds=("pyenv",))
 def test_json(interpreter: Interpreter, start_target: StartTarget, tmp_path: Path) -> None:
-    target = start_target(interpreter, Path("data.py"), "documents")
-    told = target.read_json()
-    types = types_of(target, interpreter, tmp_path)
+    target = start_target(interpreter, DATA, "documents")
+    told, types = types_of(target, interpreter, tmp_path)
     for name, objects in told.items():
         assert objects <= types[name]["objects"] < 1.05 * objects, name
 
 
 @pytest.mark.interpreters(since=(3, 12), until=(3, 12), kinds=("pyenv",))
 def test_sqlalchemy(interpreter: Interpreter, start_target: StartTarget, tmp_path: Path) -> None:
-    folder = packages(interpreter, ("sqlalchemy<3",))
-    environment = {"PYTHONPATH": str(folder)}
-    target = start_target(interpreter, Path("data.py"), "session", env=environment)
-    told = target.read_json()
-    types = types_of(target, interpreter, tmp_path)
+    environment = {"PYTHONPATH": str(packages(interpreter, ("sqlalchemy<3",)))}
+    target = start_target(interpreter, DATA, "session", env=environment)
+    told, types = types_of(target, interpreter, tmp_path)
     assert {name: types[name]["objects"] for name in told} == told

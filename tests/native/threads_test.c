@@ -80,6 +80,26 @@ static memory *open_arena(void)
     return source;
 }
 
+/* The threads of the arena, which are all this process's first. One at a time. */
+static threads begin(void)
+{
+    static layout layout;
+    static options options = {.runtime = RUNTIME, .pthread_tid_offset = ONLOOKER_NONE};
+    static tasks tasks;
+    layout = make_layout();
+    memset(&tasks, 0, sizeof tasks);
+    CHECK(tasks_init(&tasks, getpid(), false));
+    return (threads){
+        .source = open_arena(), .layout = &layout, .options = &options, .tasks = &tasks};
+}
+
+static void end(threads *threads)
+{
+    threads_free(threads);
+    tasks_free(threads->tasks);
+    memory_close(threads->source);
+}
+
 /* Follows every thread that is sampled through its outer states; returns the longest way. */
 static uint32_t check_links(const threads *threads)
 {
@@ -103,21 +123,14 @@ static uint32_t check_links(const threads *threads)
 static void check_states(uint32_t states, uint32_t interpreters, uint32_t longest)
 {
     fill_arena(states, interpreters);
-    memory *source = open_arena();
-    layout layout = make_layout();
-    options options = {.runtime = RUNTIME, .pthread_tid_offset = ONLOOKER_NONE};
-    tasks tasks = {0};
-    CHECK(tasks_init(&tasks, getpid(), false));
-    threads threads = {.source = source, .layout = &layout, .options = &options, .tasks = &tasks};
+    threads threads = begin();
     for (int i = 0; i < 3; i++) {
         CHECK_EQUAL(threads_refresh(&threads, 0), ONLOOKER_OK);
         CHECK_EQUAL(threads.interpreter_count, interpreters);
         CHECK_EQUAL(threads.count, states);
         CHECK_EQUAL(check_links(&threads), longest);
     }
-    threads_free(&threads);
-    tasks_free(&tasks);
-    memory_close(source);
+    end(&threads);
 }
 
 TEST(a_threads_states_in_many_interpreters_are_one_stack)
@@ -138,12 +151,7 @@ TEST(more_states_of_a_thread_than_anybody_has)
 /* Of two states of one interpreter, the newer one first. */
 static void check_unbegun(bool newer_is_sampled, bool older_is_sampled, bool unbegun)
 {
-    memory *source = open_arena();
-    layout layout = make_layout();
-    options options = {.runtime = RUNTIME, .pthread_tid_offset = ONLOOKER_NONE};
-    tasks tasks = {0};
-    CHECK(tasks_init(&tasks, getpid(), false));
-    threads threads = {.source = source, .layout = &layout, .options = &options, .tasks = &tasks};
+    threads threads = begin();
     CHECK_EQUAL(threads_refresh(&threads, 0), ONLOOKER_OK);
     CHECK_EQUAL(threads.unbegun, unbegun);
     bool sampled[2] = {false, false};
@@ -151,9 +159,7 @@ static void check_unbegun(bool newer_is_sampled, bool older_is_sampled, bool unb
         sampled[threads.items[i]->walk.tstate == STATE(1)] = !threads.items[i]->inner;
     CHECK_EQUAL(sampled[0], newer_is_sampled);
     CHECK_EQUAL(sampled[1], older_is_sampled);
-    threads_free(&threads);
-    tasks_free(&tasks);
-    memory_close(source);
+    end(&threads);
 }
 
 TEST(a_state_whose_thread_has_not_begun_is_nobodys)

@@ -59,9 +59,10 @@ def read_mappings(pid: int, frozen: int, ranges: Sequence[HeapRange]) -> Mapping
     try:
         now = list(_smaps(pid))
         then = now if frozen == pid else _as_of_clone(now, _smaps(frozen))
+        images = [found for found in ranges if found.in_image]
         with PageMap(frozen) as pages:
             found = [
-                Mapping(each.region, each.size, _of_image(each, ranges, pages)) for each in then
+                Mapping(each.region, each.size, _of_image(each, images, pages)) for each in then
             ]
         return Mappings(found, _stack_pointers(pid))
     except OSError:
@@ -154,13 +155,13 @@ def _as_of_clone(now: Sequence[_Smaps], clone: Iterable[_Smaps]) -> Iterator[_Sm
     yield from (each for each in now if not each.is_cloned)
 
 
-def _of_image(mapping: _Smaps, ranges: Sequence[HeapRange], pages: PageMap) -> int:
+def _of_image(mapping: _Smaps, images: Sequence[HeapRange], pages: PageMap) -> int:
     """Bytes of the mapping that an image has: all that its file has, and parts of what has none."""
     region = mapping.region
     parts = [
         (max(start, region.start), min(end, region.end))
-        for start, end, in_image in ranges
-        if in_image and start < region.end and end > region.start
+        for start, end, _ in images
+        if start < region.end and end > region.start
     ]
     if region.inode:
         return mapping.size if parts else 0
