@@ -105,6 +105,11 @@ void heap_free(heap *heap)
     free(heap);
 }
 
+static uint64_t reference_count(const heap *heap, uint64_t word)
+{
+    return heap->layout.object_refcount_bytes == 4 ? word & COUNT_MASK : word;
+}
+
 /* The type of the object at an address by the bytes that it begins with, TYPE_NONE if there is none
  * whose type is known for one. */
 static uint32_t object_type(heap *heap, uint64_t address)
@@ -112,9 +117,7 @@ static uint32_t object_type(heap *heap, uint64_t address)
     uint64_t words[HEADER_BYTES / 8];
     if (!space_copy(&heap->space, address, words, sizeof words))
         return TYPE_NONE;
-    uint64_t count = words[0];
-    if (heap->layout.object_refcount_bytes == 4)
-        count &= COUNT_MASK;
+    uint64_t count = reference_count(heap, words[0]);
     if (!count || count >= COUNT_LIMIT)
         return TYPE_NONE;
     uint32_t index = types_at(&heap->types, words[1]);
@@ -280,7 +283,9 @@ static int walk_list(heap *heap, uint64_t head, const volatile int32_t *stop,
         if (bit_get(heap->marked, unit))
             continue;
         if (object_type(heap, object) == TYPE_NONE) {
-            heap->totals.broken++;
+            uint64_t word;
+            if (!space_word(&heap->space, object, &word) || reference_count(heap, word))
+                heap->totals.broken++; /* else it is just being freed, and not off the list yet */
             continue;
         }
         bit_set(heap->marked, unit);

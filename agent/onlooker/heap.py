@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Final
 
-from onlooker.errors import NotReady
+from onlooker.errors import MemoryFault, NotReady
 from onlooker.frozen import Frozen, frozen
 from onlooker.memory import Freeze
 from onlooker.observe import heap_sites
@@ -24,6 +24,7 @@ from onlooker.observe.memory_rows import (
 from onlooker.observe.owners import Owners
 from onlooker.observe.traced import traced_comments, traced_sites
 from onlooker.profile.heap import HeapBy, HeapSite, Source
+from onlooker.runtime.collector import list_heads
 from onlooker.runtime.locate import Runtime
 from onlooker.runtime.tracemalloc_state import is_tracing
 from onlooker.traces import read_traces
@@ -85,34 +86,41 @@ def take_picture(
         source = "tracemalloc"
     if source == "tracemalloc":
         return _traced(runtime, freeze, time_ns, progress)
-    for attempt in range(_ATTEMPTS):
-        if attempt:
-            time.sleep(_ATTEMPT_AFTER_S * attempt)
-        try:
-            return _objects(runtime, by, freeze, time_ns, progress)
-        except NotReady:
-            if attempt == _ATTEMPTS - 1:
-                raise
-    raise AssertionError  # the loop has returned or raised
+    return _objects(runtime, by, freeze, time_ns, progress)
 
 
 @contextmanager
-def still(runtime: Runtime, freeze: Freeze) -> Iterator[tuple[Frozen, Runtime]]:
-    """Freeze a process. The second is its runtime as of then, with the frozen memory."""
-    with frozen(runtime.pid, freeze) as picture:
-        yield picture, replace(runtime, memory=picture.memory)
+def still(runtime: Runtime, freeze: Freeze) -> Iterator[tuple[Frozen, Runtime, list[int]]]:
+    """Freeze a process at a moment when the lists of its objects are whole.
+
+    The second is its runtime as of then, with the frozen memory, the third ``list_heads`` of that.
+    Raises what ``frozen`` and ``list_heads`` do, if no moment is right.
+    """
+    for attempt in range(_ATTEMPTS):
+        time.sleep(_ATTEMPT_AFTER_S * attempt)
+        with frozen(runtime.pid, freeze) as picture:
+            runtime_then = replace(runtime, memory=picture.memory)
+            try:
+                heads = list_heads(runtime_then)
+            except (NotReady, MemoryFault):
+                if attempt == _ATTEMPTS - 1:
+                    raise
+                continue
+            yield picture, runtime_then, heads
+            return
 
 
 def _objects(
     runtime: Runtime, by: HeapBy, freeze: Freeze, time_ns: int, progress: Progress
 ) -> MemoryPicture:
     progress("freezing", 0)
-    with still(runtime, freeze) as (picture, runtime_then):
+    with still(runtime, freeze) as (picture, runtime_then, heads):
         ranges = heap_ranges(runtime_then, picture.pid)
         mappings = read_mappings(runtime.pid, picture.pid, ranges)
         with Heap(
             runtime_then,
             ranges,
+            heads,
             graph=by == "path",
             progress=lambda count: progress("walking", count),
         ) as heap:

@@ -130,10 +130,10 @@ def tell_object(
 @contextmanager
 def _looked(runtime: Runtime, freeze: Freeze, progress: Progress) -> Iterator[tuple[Heap, Owners]]:
     progress("freezing", 0)
-    with still(runtime, freeze) as (picture, runtime_then):
+    with still(runtime, freeze) as (picture, runtime_then, heads):
         walking: Callable[[int], None] = lambda count: progress("walking", count)  # noqa: E731
         ranges = heap_ranges(runtime_then, picture.pid)
-        with Heap(runtime_then, ranges, graph=True, progress=walking) as heap:
+        with Heap(runtime_then, ranges, heads, graph=True, progress=walking) as heap:
             picture.release()
             progress("finding owners", heap.totals.objects)
             with Owners(heap.graph) as owners:

@@ -2,6 +2,7 @@
 
 from onlooker.observe.heap import Heap
 from onlooker.observe.heap_ranges import heap_ranges
+from onlooker.runtime.collector import list_heads
 from onlooker.runtime.locate import locate
 
 from tests.conftest import StartTarget
@@ -40,7 +41,7 @@ def test_reservations(any_interpreter: Interpreter, start_target: StartTarget) -
         assert sum(end - start for start, end in inside) < GIB
         touched = place + 32 * GIB
         assert any(start <= touched < end for start, end in inside)
-        with Heap(runtime, ranges, graph=True) as heap:
+        with Heap(runtime, ranges, list_heads(runtime), graph=True) as heap:
             (kind,) = [kind for kind in heap.types if kind.qualified == "__main__.Held"]
         assert kind.objects == 1234
     finally:

@@ -9,6 +9,7 @@ import pytest
 from onlooker._native import ffi
 from onlooker.observe.heap import PART, TYPE, Heap
 from onlooker.observe.heap_ranges import heap_ranges
+from onlooker.runtime.collector import list_heads
 from onlooker.runtime.locate import locate
 
 from tests.conftest import StartTarget
@@ -36,7 +37,7 @@ def heap_of(pid: int, *, graph: bool = True) -> Iterator[Heap]:
     """The heap of a process that waits."""
     runtime = locate(pid)
     try:
-        with Heap(runtime, heap_ranges(runtime, pid), graph=graph) as heap:
+        with Heap(runtime, heap_ranges(runtime, pid), list_heads(runtime), graph=graph) as heap:
             yield heap
     finally:
         runtime.close()

@@ -42,7 +42,7 @@ def test_resident_at_a_moment(
     before = int(target.read_line()) << 10
     runtime = locate(target.pid)
     try:
-        with still(runtime, freeze) as (picture, runtime_then):
+        with still(runtime, freeze) as (picture, runtime_then, _):
             target.send("")
             after = int(target.read_line()) << 10
             ranges = heap_ranges(runtime_then, picture.pid)

@@ -8,7 +8,7 @@ from onlooker._native import ffi
 from onlooker.errors import MemoryFault
 from onlooker.memory import Memory
 from onlooker.observe.heap_ranges import heap_ranges
-from onlooker.runtime.collector import collectors
+from onlooker.runtime.collector import list_heads
 from onlooker.runtime.heap_roots import heap_roots
 from onlooker.runtime.locate import Runtime, locate
 from onlooker.runtime.objects import Objects
@@ -37,7 +37,7 @@ def _write(path: Path, runtime: Runtime) -> None:
     fields = (name for name, _ in ffi.typeof("heap_layout").fields)
     layout: Any = ffi.new("heap_layout *", {name: offsets[name] for name in fields})
     ranges = heap_ranges(runtime, runtime.pid)
-    heads = [head for each in collectors(runtime, runtime.memory) for head in each.heads()]
+    heads = list_heads(runtime)
     modules = [root.address for root in heap_roots(runtime, ()) if root.is_module]
     head = [_type_type(runtime), len(heads), len(modules), len(ranges)]
     with path.open("wb") as file:

@@ -132,9 +132,9 @@ static void begin(void)
     make_type("type", TYPE | HEAP_TYPE, 900, 0);
 }
 
-/* Walks from all objects that were made; all of the memory that they may claim is looked at a few
- * times at most. */
-static heap_totals walk(const heap_layout *layout)
+/* Walks a list of the collector's, unless its head's address is 0, and from all objects that were
+ * made; all of the memory that they may claim is looked at a few times at most. */
+static heap_totals walk_list_and_all(const heap_layout *layout, uint64_t head)
 {
     const heap_range range = {BASE, BASE + MEMORY_BYTES, 0};
     volatile int32_t stop = 0;
@@ -150,6 +150,8 @@ static heap_totals walk(const heap_layout *layout)
     CHECK(heap);
     for (uint64_t object = OBJECTS; object < next_object; object += 96)
         CHECK_EQUAL(heap_add_root(heap, object, ONLOOKER_HELD_ROOTS, 0), ONLOOKER_OK);
+    if (head)
+        CHECK_EQUAL(heap_add_list(heap, head), ONLOOKER_OK);
     CHECK_EQUAL(heap_walk(heap, &stop, &done), ONLOOKER_OK);
     CHECK_EQUAL(heap_make_graph(heap, &graph), ONLOOKER_OK);
     CHECK(graph.edges <= 3 * MEMORY_BYTES / 8);
@@ -158,6 +160,11 @@ static heap_totals walk(const heap_layout *layout)
     heap_free(heap);
     close(fd);
     return totals;
+}
+
+static heap_totals walk(const heap_layout *layout)
+{
+    return walk_list_and_all(layout, 0);
 }
 
 TEST(good_objects_are_counted)
@@ -207,6 +214,25 @@ TEST(keys_that_say_they_have_many_entries_are_broken)
         make_object(class, 0, 0, 0, 0);
         CHECK_EQUAL(walk(&LAYOUT).broken, 2);
     }
+}
+
+/* An object that is being freed has no references left, and stays on its list for a few
+ * instructions. What else is on a list has references and a type. */
+TEST(what_is_being_freed_on_a_list_is_not_broken)
+{
+    begin();
+    uint64_t at = HUGE_BLOCK, tuple = make_type("tuple", TUPLE, 24, 8);
+    const uint64_t counts[] = {1, 0, 1}, types[] = {tuple, tuple, HUGE_BLOCK};
+    for (size_t i = 0; i < 3; i++) {
+        put(at, at + 1024); /* its head: the next one's */
+        at += 1024;
+        put(at + 16, counts[i]);
+        put(at + 24, types[i]);
+    }
+    put(at, HUGE_BLOCK);
+    heap_totals totals = walk_list_and_all(&LAYOUT, HUGE_BLOCK);
+    CHECK_EQUAL(totals.broken, 1);
+    CHECK_EQUAL(totals.objects, 1 + 2); /* with its type, and that one's */
 }
 
 TEST(what_a_million_objects_claim_is_looked_at_twice)

@@ -6,11 +6,10 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Final, NamedTuple
 
 from onlooker._native import ffi, lib
-from onlooker.errors import MemoryFault, NotReady, OnlookerError
+from onlooker.errors import MemoryFault, OnlookerError
 from onlooker.observe.heap_ranges import HeapRange
 from onlooker.observe.interruptible import interruptible
 from onlooker.observe.tasks import read_tasks
-from onlooker.runtime.collector import collectors
 from onlooker.runtime.heap_roots import NATIVE, HeapRoot, heap_roots
 from onlooker.runtime.locate import Runtime
 from onlooker.runtime.objects import Objects
@@ -95,17 +94,19 @@ class Heap:
     """The objects of a process that stands still, found when this is made.
 
     ``runtime`` is the process's, with a memory that reads what stands still; ``ranges`` is where in
-    that objects may be. With ``graph``, ``graph`` is a ``graph *`` for Owners afterwards.
-    ``progress`` is called now and then with the number of objects; what it raises ends the walk.
+    that objects may be, ``heads`` are ``list_heads`` of it. With ``graph``, ``graph`` is a
+    ``graph *`` for Owners afterwards. ``progress`` is called now and then with the number of
+    objects; what it raises ends the walk.
 
-    Raises NotReady if the collector is at work, whose lists are not whole then, and OnlookerError
-    when memory runs out.
+    Raises MemoryFault if a list does not lead back to its head, and OnlookerError when memory runs
+    out.
     """
 
     def __init__(
         self,
         runtime: Runtime,
         ranges: Sequence[HeapRange],
+        heads: Sequence[int],
         *,
         graph: bool = False,
         progress: Callable[[int], None] = lambda _: None,
@@ -117,7 +118,6 @@ class Heap:
         """Names of what holds the graph's roots, by label less ROOTS."""
         self._labels: dict[tuple[str, ...], int] = {}
         self.graph: Any = None
-        heads = list(self._heads())
         self._heap = self._new(ranges, graph=graph)
         try:
             self._walk(heads, ranges)
@@ -219,16 +219,6 @@ class Heap:
         """Free who refers to whom, once ``Owners`` are made. There is no graph from then on."""
         lib.heap_forget_references(self._heap)
         self.graph = None
-
-    def _heads(self) -> Iterator[int]:
-        for collector in collectors(self._runtime, self._runtime.memory):
-            if collector.is_collecting:
-                raise NotReady(
-                    f"process {self._runtime.pid} is collecting garbage, and its objects are on no"
-                    " list meanwhile",
-                    "Try again.",
-                )
-            yield from collector.heads()
 
     def _new(self, ranges: Sequence[HeapRange], *, graph: bool) -> Any:
         offsets = self._runtime.layout.offsets

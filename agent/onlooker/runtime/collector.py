@@ -5,7 +5,7 @@ from __future__ import annotations
 import struct
 from typing import Final
 
-from onlooker.errors import MemoryFault
+from onlooker.errors import MemoryFault, NotReady
 from onlooker.memory import Memory
 
 from .layouts import NONE
@@ -66,12 +66,29 @@ class Collector:
         return following & _MARKS, previous & _MARKS
 
 
-def collectors(runtime: Runtime, memory: Memory) -> list[Collector]:
+def collectors(runtime: Runtime) -> list[Collector]:
     """Return the collectors of all interpreters. Raises MemoryFault."""
-    offsets = runtime.layout.offsets
+    memory, offsets = runtime.memory, runtime.layout.offsets
     if offsets["runtime_gc"] != NONE:
         return [Collector(runtime, memory, runtime.runtime_address + offsets["runtime_gc"])]
     return [
         Collector(runtime, memory, address + offsets["interpreter_gc"])
         for address in interpreters(memory, runtime.runtime_address, runtime.layout)
     ]
+
+
+def list_heads(runtime: Runtime) -> list[int]:
+    """Return the addresses of the heads of all collectors' lists.
+
+    Raises NotReady if one is at work, and MemoryFault also while an object is put on a list.
+    """
+    heads: list[int] = []
+    for collector in collectors(runtime):
+        if collector.is_collecting:
+            raise NotReady(
+                f"process {runtime.pid} is collecting garbage, and its objects are on no list"
+                " meanwhile",
+                "Try again.",
+            )
+        heads += collector.heads()
+    return heads
