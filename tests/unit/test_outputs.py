@@ -195,6 +195,14 @@ def test_batches_join(monkeypatch: pytest.MonkeyPatch) -> None:
     assert decoded(profile) == whole
 
 
+def test_what_is_kept_to_hand_changes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    profile = profiles.random_profile(7)
+    whole = written("pprof", profile)
+    monkeypatch.setattr(pprof_message, "_LOCATIONS_KEPT", 2)
+    monkeypatch.setattr(pprof_message, "_LABELS_KEPT", 2)
+    assert written("pprof", profile) == whole
+
+
 def test_mapping_says_that_nothing_is_missing() -> None:
     (mapping,) = decoded(profiles.small_profile()).mapping
     assert mapping.has_functions

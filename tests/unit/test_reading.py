@@ -167,7 +167,7 @@ def test_profile_that_go_wrote(tmp_path: Path) -> None:
     profile = dataclasses.replace(
         profile,
         samples=[
-            dataclasses.replace(sample, values=(sample.values[0], sample.values[1] >> 20))
+            sample._replace(values=(sample.values[0], sample.values[1] >> 20))
             for sample in profile.samples
             if sample.stack
         ],

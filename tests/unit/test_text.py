@@ -35,21 +35,21 @@ Stacks = Counter[tuple[int, ...]]
 
 def as_contentions(profile: Profile, kind: str) -> Profile:
     samples = [
-        replace(sample, values=(sample.values[0], sample.values[1] >> 12))
+        sample._replace(values=(sample.values[0], sample.values[1] >> 12))
         for sample in profile.samples
     ]
     return replace(profile, kind=kind, sample_types=CONTENTIONS, samples=samples)
 
 
 def as_counts(profile: Profile, kind: str) -> Profile:
-    samples = [replace(sample, values=sample.values[:1]) for sample in profile.samples]
+    samples = [sample._replace(values=sample.values[:1]) for sample in profile.samples]
     types = (ValueType(kind, "count"),)
     return replace(profile, kind=kind, sample_types=types, samples=samples)
 
 
 def as_time(profile: Profile) -> Profile:
     samples = [
-        replace(sample, values=(sample.values[0], sample.values[1] >> 12))
+        sample._replace(values=(sample.values[0], sample.values[1] >> 12))
         for sample in profile.samples
     ]
     return replace(profile, samples=samples)

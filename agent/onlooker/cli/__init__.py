@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import sys
 from collections.abc import Sequence
 from importlib import import_module
@@ -13,6 +14,9 @@ from onlooker.errors import OnlookerError
 
 _INTERRUPTED = 130  # 128 + SIGINT, as shells have it
 
+# A profile is hundreds of thousands of tuples without a cycle among them.
+_COLLECTED_AFTER = 100_000
+
 
 class Command(Protocol):
     """What every command's module has. ``run`` returns the exit code."""
@@ -23,6 +27,7 @@ class Command(Protocol):
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line (``sys.argv`` without one), and return the exit code."""
     verbose = False
+    gc.set_threshold(_COLLECTED_AFTER)
     try:
         if argv is None:
             sys.argv[0] = "onlooker"  # profiles tell their command line; how it was found is noise

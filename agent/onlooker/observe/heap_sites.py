@@ -63,9 +63,10 @@ def by_path(heap: Heap, owners: Owners) -> Iterator[HeapSite]:
             total = totals.setdefault((paths.shown(index), path.type), [0, 0])
             total[0] += path.objects
             total[1] += path.size
+    kinds = [(_location(kind.qualified), kind) for kind in heap.types]
     for (index, type_index), (objects, size) in totals.items():
-        kind = heap.types[type_index]
-        yield _site((_location(kind.qualified), *paths.stack(index)), objects, size, kind)
+        leaf, kind = kinds[type_index]
+        yield _site((leaf, *paths.stack(index)), objects, size, kind)
 
 
 class Paths:
@@ -75,6 +76,7 @@ class Paths:
         self.all: list[OwnerPath] = owners.paths()
         self._heap = heap
         self._steps: dict[int, tuple[Location, ...]] = {0: ()}
+        self._stacks: dict[int, tuple[Location, ...]] = {0: ()}
         self._locations: dict[str, Location] = {}
         self._closed = {index for index, kind in enumerate(heap.types) if kind.qualified in _CLOSED}
 
@@ -86,11 +88,14 @@ class Paths:
 
     def stack(self, index: int) -> tuple[Location, ...]:
         """The steps to a path's objects, the last first."""
-        found: list[Location] = []
-        while index:
-            found += self._step(index)
+        new: list[int] = []
+        while index not in self._stacks:
+            new.append(index)
             index = self.all[index].parent
-        return tuple(found)
+        stack = self._stacks[index]
+        for inner in reversed(new):
+            stack = self._stacks[inner] = self._step(inner) + stack
+        return stack
 
     def _step(self, index: int) -> tuple[Location, ...]:
         """A step's frames, innermost first: none for a part of its owner."""

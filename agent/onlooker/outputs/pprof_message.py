@@ -18,6 +18,7 @@ from onlooker.profile.model import Function, Labels, Location, Mapping, Profile,
 MAPPING_ID: Final = 1
 SAMPLES_PER_BATCH: Final = 500
 _LABELS_KEPT: Final = 4096
+_LOCATIONS_KEPT: Final = 1 << 16
 
 
 class Encoder:
@@ -30,6 +31,7 @@ class Encoder:
         self._strings: dict[str, int] = {"": 0}
         self._functions: dict[Function, int] = {}
         self._locations: dict[int, int] = {}  # by function and line: there may be very many
+        self._recent: dict[Location, int] = {}
         self._addresses = Addresses()
         self._labels: dict[Labels, list[pb.Label]] = {}
         self._label: dict[tuple[str, str | int], pb.Label] = {}
@@ -37,11 +39,12 @@ class Encoder:
     def write(self, profile: Profile) -> None:
         """Write the whole message. An encoder writes one."""
         self._describe(profile)
-        for number, sample in enumerate(profile.samples, start=1):
+        recent = self._recent
+        for number, (stack, values, labels) in enumerate(profile.samples, start=1):
             self._batch.sample.add(
-                location_id=[self._location(at) for at in sample.stack],
-                value=sample.values,
-                label=self._labels.get(sample.labels) or self._add_labels(sample.labels),
+                location_id=[recent.get(at) or self._location(at) for at in stack],
+                value=values,
+                label=self._labels.get(labels) or self._add_labels(labels),
             )
             if number % SAMPLES_PER_BATCH == 0:
                 self._flush()
@@ -97,6 +100,9 @@ class Encoder:
                 id=number, mapping_id=MAPPING_ID, address=self._addresses.new(location)
             )
             added.line.add(function_id=function_id, line=line)
+        if len(self._recent) >= _LOCATIONS_KEPT:
+            self._recent.clear()
+        self._recent[location] = number
         return number
 
     def _add_function(self, function: Function) -> int:

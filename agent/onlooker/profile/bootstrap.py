@@ -8,6 +8,7 @@ for CPython 3.8 to 3.15; the names are code names (co_name), as older versions k
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from typing import Final
 
 from onlooker.profile.model import Function, Location
@@ -59,12 +60,19 @@ def _files(modules: Mapping[str, frozenset[str]]) -> dict[str, frozenset[str]]:
 
 _FILES: Final = _files(BOOTSTRAP)
 _GLUE_FILES: Final = _files(_GLUE)
+_FUNCTIONS_KEPT: Final = 4096
 _LONGEST_TAIL: Final = 1 + max(module.count(".") for module in (*BOOTSTRAP, *_GLUE))
 
 
+@lru_cache(_FUNCTIONS_KEPT)
 def is_bootstrap(function: Function) -> bool:
     """Tell whether the function only starts other code."""
     return _is_in(_FILES, function)
+
+
+@lru_cache(_FUNCTIONS_KEPT)
+def _is_glue(function: Function) -> bool:
+    return _is_in(_GLUE_FILES, function)
 
 
 def _is_in(files: Mapping[str, frozenset[str]], function: Function) -> bool:
@@ -97,14 +105,17 @@ def without_glue(stack: Sequence[Location]) -> Sequence[Location]:
     is returned whole.
     """
     start = 0
-    while start < len(stack) and _is_in(_GLUE_FILES, stack[start].function):
+    while start < len(stack) and _is_glue(stack[start].function):
         start += 1
     return without_bootstrap(stack[start:]) if start < len(stack) else stack
 
 
 def _is_command(root: Function, called: Function) -> bool:
-    return (root.filename, _code_name(root)) == _COMMAND and called.filename.endswith(
-        _COMMAND_CALLS
+    filename, name = _COMMAND
+    return (
+        root.filename == filename
+        and _code_name(root) == name
+        and called.filename.endswith(_COMMAND_CALLS)
     )
 
 

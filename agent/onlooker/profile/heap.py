@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 from math import expm1
-from typing import Final, Literal
+from typing import Final, Literal, NamedTuple
 
 from onlooker.profile.bootstrap import without_glue
 from onlooker.profile.kinds import KINDS
@@ -63,8 +62,7 @@ def _unscaled(value: int, scale: float) -> int:
     return least if int(least * scale) == value else least + 1
 
 
-@dataclass(frozen=True, slots=True)
-class HeapSite:
+class HeapSite(NamedTuple):
     """What holds memory, or has allocated it: one stack, leaf first, and one size of objects.
 
     All numbers are of the sample, not scaled. ``labels`` are, for example, ``(("type", "dict"),)``.
@@ -134,7 +132,6 @@ def build_heap(
 
 
 def _order(sample: Sample) -> tuple[object, ...]:
-    alloc_objects, alloc_bytes, inuse_objects, inuse_bytes = sample.values
-    # A label's values may be of both types.
-    labels = tuple((key, str(value)) for key, value in sample.labels)
-    return -inuse_bytes, -alloc_bytes, -inuse_objects, -alloc_objects, sample.stack, labels
+    stack, (alloc_objects, alloc_bytes, inuse_objects, inuse_bytes), labels = sample
+    # A label's values may be of both types, which have no order.
+    return -inuse_bytes, -alloc_bytes, -inuse_objects, -alloc_objects, stack, str(labels)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Iterator
+from heapq import nlargest
 from typing import Final, NamedTuple
 
 from onlooker.profile.amounts import percent, size
@@ -22,29 +22,57 @@ class Holder(NamedTuple):
     size: int
 
 
+class _Node:
+    """A step of paths, and what all that is held through it comes to."""
+
+    __slots__ = ("children", "objects", "parent", "size", "step")
+
+    def __init__(self, step: Location | None = None, parent: _Node | None = None) -> None:
+        self.step = step
+        self.parent = parent
+        self.children: dict[Location, _Node] = {}
+        self.objects = 0
+        self.size = 0
+
+    @property
+    def path(self) -> tuple[str, ...]:
+        """The names of the steps to it, outermost first."""
+        names: list[str] = []
+        node = self
+        while node.step and node.parent:
+            names.append(node.step.function.name)
+            node = node.parent
+        return tuple(reversed(names))
+
+
 def holders(profile: Profile, most: int) -> list[Holder]:
     """Return those of a heap profile by path that hold most, the greatest first.
 
     A path is left out if nearly all that it holds is held by one step more.
     """
-    totals: dict[tuple[Location, ...], list[int]] = defaultdict(lambda: [0, 0])
-    for sample in profile.samples:
-        *_, objects, total = sample.values
-        steps = sample.stack[:0:-1]  # the first is the type
-        for depth in range(1, len(steps) + 1):
-            held = totals[steps[:depth]]
-            held[0] += objects
-            held[1] += total
-    greatest_child: dict[tuple[Location, ...], int] = defaultdict(int)
-    for path, (_, total) in totals.items():
-        greatest_child[path[:-1]] = max(greatest_child[path[:-1]], total)
+    root = _Node()
+    nodes: list[_Node] = []
+    for stack, (*_, objects, held), _ in profile.samples:
+        node = root
+        for step in stack[:0:-1]:  # the first is the type
+            child = node.children.get(step)
+            if child is None:
+                child = node.children[step] = _Node(step, node)
+                nodes.append(child)
+            node = child
+            node.objects += objects
+            node.size += held
     found = [
-        Holder(tuple(step.function.name for step in path), objects, total)
-        for path, (objects, total) in totals.items()
-        if greatest_child[path] < _SAME * total
+        node
+        for node in nodes
+        if max((child.size for child in node.children.values()), default=0) < _SAME * node.size
     ]
-    found.sort(key=lambda holder: (-holder.size, holder.path))
-    return found[:most]
+    least = min(nlargest(most, (node.size for node in found)), default=0)
+    ranked = sorted(
+        Holder(node.path, node.objects, node.size) for node in found if node.size >= least
+    )
+    ranked.sort(key=lambda holder: -holder.size)  # equal ones stay in the order of their paths
+    return ranked[:most]
 
 
 def lines(profile: Profile, most: int = 10) -> Iterator[str]:

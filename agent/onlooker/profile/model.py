@@ -2,7 +2,8 @@
 
 The words are pprof's. The shape is simpler than its file format: no ids and no string table,
 which are the format's own business, so that equal things here are simply equal.
-Function and Location are tuples because a long recording hashes them millions of times.
+Function, Location and Sample are tuples because there may be very many of them, and the first two
+are hashed millions of times.
 """
 
 from __future__ import annotations
@@ -52,8 +53,7 @@ class Mapping:
     build_id: str
 
 
-@dataclass(frozen=True, slots=True)
-class Sample:
+class Sample(NamedTuple):
     """One stack, leaf first, with a value for each of the profile's sample types."""
 
     stack: tuple[Location, ...]
