@@ -437,6 +437,8 @@ def _parent(pid: int) -> int:
 
 def _has_ended(pid: int) -> bool:
     try:
-        return read_status(pid)["State"][:1] in {"Z", "X"}
-    except (OSError, KeyError):
+        status = read_status(pid)
+    except OSError:
         return True
+    # Its memory goes first, a moment before it is dead.
+    return "VmSize" not in status or status.get("State", "")[:1] in {"Z", "X"}

@@ -6,7 +6,7 @@ from onlooker.runtime.collector import list_heads
 from onlooker.runtime.locate import locate
 
 from tests.conftest import StartTarget
-from tests.interpreters import Interpreter
+from tests.interpreters import Interpreter, await_reading
 
 GIB = 1 << 30
 
@@ -32,6 +32,7 @@ sys.stdin.read()
 def test_reservations(any_interpreter: Interpreter, start_target: StartTarget) -> None:
     target = start_target(any_interpreter, RESERVES)
     place = int(target.read_line())
+    await_reading(target.pid)
     runtime = locate(target.pid)
     try:
         ranges = heap_ranges(runtime, target.pid)

@@ -13,7 +13,7 @@ from onlooker.runtime.collector import list_heads
 from onlooker.runtime.locate import locate
 
 from tests.conftest import StartTarget
-from tests.interpreters import Interpreter
+from tests.interpreters import Interpreter, await_reading
 
 OBJECTS = Path("heap_objects.py")
 
@@ -34,7 +34,8 @@ SILENT = {
 
 @contextmanager
 def heap_of(pid: int, *, graph: bool = True) -> Iterator[Heap]:
-    """The heap of a process that waits."""
+    """The heap of a process that waits for input."""
+    await_reading(pid)
     runtime = locate(pid)
     try:
         with Heap(runtime, heap_ranges(runtime, pid), list_heads(runtime), graph=graph) as heap:

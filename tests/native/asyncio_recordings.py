@@ -8,7 +8,7 @@ from onlooker.observe.tasks import native_roots, tasks_layout
 from onlooker.runtime.asyncio_roots import TaskRoots
 from onlooker.runtime.locate import Runtime, locate
 
-from tests.interpreters import PROGRAMS, Interpreter, Target
+from tests.interpreters import PROGRAMS, Interpreter, Target, await_reading
 from tests.native.recordings import Recording, write_flat
 from tests.native.replay import captured_pages
 
@@ -18,6 +18,7 @@ def record(interpreter: Interpreter, folder: Path) -> tuple[Path, Path]:
     program = interpreter.path_in_target(PROGRAMS / "tasks.py")
     with Target(interpreter.argv(program)) as target:
         target.read_line()
+        await_reading(target.pid)
         runtime = locate(target.pid)
         try:
             return _write(folder, runtime)

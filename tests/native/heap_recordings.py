@@ -14,7 +14,7 @@ from onlooker.runtime.locate import Runtime, locate
 from onlooker.runtime.objects import Objects
 from onlooker.runtime.states import interpreters
 
-from tests.interpreters import PROGRAMS, Interpreter, Target
+from tests.interpreters import PROGRAMS, Interpreter, Target, await_reading
 
 PIECE_BYTES = 1 << 20
 PAGE_BYTES = 4096
@@ -25,6 +25,7 @@ def record(interpreter: Interpreter, path: Path) -> None:
     program = interpreter.path_in_target(PROGRAMS / "heap_recorded.py")
     with Target(interpreter.argv("-S", "-I", program)) as target:
         assert target.read_line() == "ready"
+        await_reading(target.pid)
         runtime = locate(target.pid)
         try:
             _write(path, runtime)
