@@ -153,9 +153,9 @@ static bool find(heap *heap, uint64_t address, uint64_t unit)
     if (is_tracked(heap, address, types_get(&heap->types, index)))
         return true;
     bit_set(heap->marked, unit);
-    uint64_t *top = series_add(heap, &heap->stack, sizeof *top);
+    found *top = series_add(heap, &heap->stack, sizeof *top);
     if (top)
-        *top = address;
+        *top = (struct found){address, index};
     return true;
 }
 
@@ -191,14 +191,9 @@ static void set_bytes(heap *heap)
     }
 }
 
-static void visit(heap *heap, uint64_t address)
+/* INDEX is its type's. */
+static void visit(heap *heap, uint64_t address, uint32_t index)
 {
-    uint64_t type_at;
-    if (!space_word(&heap->space, address + (uint32_t)heap->layout.object_type, &type_at))
-        return;
-    uint32_t index = types_at(&heap->types, type_at);
-    if (index == TYPE_NONE)
-        return;
     if (heap->graph && !add_node(heap, (uint32_t)space_unit(&heap->space, address), index))
         return;
     heap->object = address;
@@ -209,7 +204,7 @@ static void visit(heap *heap, uint64_t address)
         heap->totals.broken++;
     /* A class that nothing else holds is its instances', for which some of them suffice. */
     if (type->objects + type->held_objects < INSTANCES_HOLD)
-        heap_refer(heap, type_at, ONLOOKER_HELD_TYPE | ONLOOKER_EDGE_BORROWED);
+        heap_refer(heap, type->address, ONLOOKER_HELD_TYPE | ONLOOKER_EDGE_BORROWED);
     *(heap->held ? &type->held_objects : &type->objects) += 1;
     *(heap->held ? &type->held_bytes : &type->bytes) += heap->object_bytes;
     heap->totals.objects++;
@@ -256,8 +251,10 @@ int heap_add_module(heap *heap, uint64_t module, uint32_t label, uint8_t tier)
 /* Visits what was found meanwhile, until nothing more is found. */
 static int drain(heap *heap, const volatile int32_t *stop, volatile uint64_t *done)
 {
-    while (heap->stack.count && !heap_ran_out(heap) && !*stop)
-        visit(heap, ((uint64_t *)heap->stack.items)[--heap->stack.count]);
+    while (heap->stack.count && !heap_ran_out(heap) && !*stop) {
+        const found *top = (found *)heap->stack.items + --heap->stack.count;
+        visit(heap, top->address, top->type);
+    }
     *done = heap->totals.objects;
     if (*stop)
         return ONLOOKER_INTERRUPTED;
@@ -282,14 +279,15 @@ static int walk_list(heap *heap, uint64_t head, const volatile int32_t *stop,
             return ONLOOKER_FAULT;
         if (bit_get(heap->marked, unit))
             continue;
-        if (object_type(heap, object) == TYPE_NONE) {
+        uint32_t index = object_type(heap, object);
+        if (index == TYPE_NONE) {
             uint64_t word;
             if (!space_word(&heap->space, object, &word) || reference_count(heap, word))
                 heap->totals.broken++; /* else it is just being freed, and not off the list yet */
             continue;
         }
         bit_set(heap->marked, unit);
-        visit(heap, object);
+        visit(heap, object, index);
         int result = drain(heap, stop, done);
         if (result != ONLOOKER_OK)
             return result;

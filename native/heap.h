@@ -22,6 +22,11 @@ typedef struct name {
     uint32_t bytes, kind;
 } name;
 
+typedef struct found {
+    uint64_t address;
+    uint32_t type;
+} found;
+
 typedef struct root {
     uint32_t unit, label;
     uint8_t tier;
@@ -51,7 +56,7 @@ struct heap {
     uint64_t *referenced; /* the same of what may be objects, and is looked at later ... */
     bool deferring;       /* ... while this is so, unless it is at hand */
     series lists;         /* addresses of heads */
-    series stack;         /* addresses that are found and not visited yet */
+    series stack;         /* what is found and not visited yet */
     map module_dicts;     /* address of a module's dict -> 1 */
     pooled *pooled;       /* for each range */
     uint64_t *seen_pools; /* bitmap of their places; these count for a range's pools */
