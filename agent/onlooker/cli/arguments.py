@@ -138,7 +138,7 @@ def parse(argv: Sequence[str]) -> Arguments:
     if "--" in own:
         at = own.index("--")
         own, program = own[:at], own[at + 1 :]
-    parser = _parser()
+    parser = _parser(own)
     arguments = parser.parse_args(own, Arguments())
     if arguments.command is None:
         raise UsageError("no command was given", "`onlooker demo` is a first one to try.")
@@ -154,7 +154,8 @@ def parse(argv: Sequence[str]) -> Arguments:
     return arguments
 
 
-def _parser() -> _Parser:
+def _parser(argv: Sequence[str]) -> _Parser:
+    """Return what understands this command line."""
     parser = _Parser(
         prog="onlooker",
         description="Looks into running Python processes from the outside, and writes what it sees"
@@ -175,9 +176,9 @@ def _parser() -> _Parser:
             formatter_class=_Help,
             allow_abbrev=False,
         )
-        for option in options:
-            option(command)
-        _common(command)
+        if name in argv:  # all options of all commands would take longer than any module
+            for option in (*options, _common):
+                option(command)
         return command
 
     add("attach", "profile a running process", _target, _seconds(None), _recording)
