@@ -10,12 +10,34 @@
 Errors are subclasses of ``onlooker.OnlookerError``; ``hint`` says what to do next.
 """
 
-from typing import IO
+from __future__ import annotations
+
+from importlib import import_module
+from typing import IO, TYPE_CHECKING
 
 from onlooker.errors import OnlookerError
-from onlooker.profile.model import Function, Location, Profile, Sample, ValueType
-from onlooker.profile.snapshot import GreenletStack, Snapshot, TaskStack, ThreadStack
-from onlooker.target import Recording, Target
+
+if TYPE_CHECKING:
+    from onlooker.profile.model import Function, Location, Profile, Sample, ValueType
+    from onlooker.profile.snapshot import GreenletStack, Snapshot, TaskStack, ThreadStack
+    from onlooker.target import Recording, Target
+else:
+    # Not before they are asked for, since the command, which is in here, begins with less.
+    _HOMES = {
+        "profile.model": ("Function", "Location", "Profile", "Sample", "ValueType"),
+        "profile.snapshot": ("GreenletStack", "Snapshot", "TaskStack", "ThreadStack"),
+        "target": ("Recording", "Target"),
+    }
+
+    def __getattr__(name):
+        for home, names in _HOMES.items():
+            if name in names:
+                return getattr(import_module(f"{__name__}.{home}"), name)
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+    def __dir__():
+        return sorted({*globals(), *__all__})
+
 
 __all__ = [
     "Function",

@@ -6,15 +6,17 @@ import gc
 import sys
 from collections.abc import Sequence
 from importlib import import_module
-from typing import Protocol, cast
+from typing import TYPE_CHECKING, Protocol, cast
 
 from onlooker.cli import terminal
-from onlooker.cli.arguments import Arguments, parse
 from onlooker.errors import OnlookerError
+
+if TYPE_CHECKING:
+    from onlooker.cli.arguments import Arguments
 
 _INTERRUPTED = 130  # 128 + SIGINT, as shells have it
 
-# A profile is hundreds of thousands of tuples without a cycle among them.
+# A profile is hundreds of thousands of tuples without a cycle among them; modules are no garbage.
 _COLLECTED_AFTER = 100_000
 
 
@@ -29,6 +31,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     verbose = False
     gc.set_threshold(_COLLECTED_AFTER)
     try:
+        from onlooker.cli.arguments import parse  # not before, as it would be collected meanwhile
+
         if argv is None:
             sys.argv[0] = "onlooker"  # profiles tell their command line; how it was found is noise
         arguments = parse(sys.argv[1:] if argv is None else argv)
