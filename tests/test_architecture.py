@@ -3,6 +3,7 @@
 import ast
 import re
 import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -119,6 +120,14 @@ def test_imports_follow_the_layers() -> None:
         imported = set(imported_parts(module, tree)) - {part}
         assert imported <= MAY_IMPORT[part], f"{module} imports {imported - MAY_IMPORT[part]}"
     assert {"errors", "memory", "runtime", "profile", "outputs"} <= seen
+
+
+def test_commands_start_without_dataclasses() -> None:
+    """To load that takes as long as ten modules of ours, and each of its classes a millisecond."""
+    commands = ("attach", "dump", "heap", "list", "run")
+    code = f"import sys, {', '.join(f'onlooker.cli.{command}' for command in commands)}"
+    code += "; sys.exit('dataclasses' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
 def test_profile_model_imports_nothing_of_ours() -> None:

@@ -5,8 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
-from typing import Final
+from typing import Final, NamedTuple
 
 from onlooker.errors import MemoryFault, NotReady
 from onlooker.frozen import Frozen, frozen
@@ -39,8 +38,7 @@ RATE: Final = 1
 """Bytes for each of which something was sampled: every object and every trace counts."""
 
 
-@dataclass(frozen=True)
-class MemoryPicture:
+class MemoryPicture(NamedTuple):
     """What was found: of the objects ``types``, ``totals`` and ``rows``, which tracemalloc lacks.
 
     ``notes`` are those of the comments that tell of what is not as asked for, or not as it should
@@ -99,7 +97,7 @@ def still(runtime: Runtime, freeze: Freeze) -> Iterator[tuple[Frozen, Runtime, l
     for attempt in range(_ATTEMPTS):
         time.sleep(_ATTEMPT_AFTER_S * attempt)
         with frozen(runtime.pid, freeze) as picture:
-            runtime_then = replace(runtime, memory=picture.memory)
+            runtime_then = runtime._replace(memory=picture.memory)
             try:
                 heads = list_heads(runtime_then)
             except (NotReady, MemoryFault):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from dataclasses import replace
 
 from onlooker import about
 from onlooker.errors import TargetGone
@@ -22,7 +21,7 @@ def look(
     seen, counters = _seen(runtime, options, variables=variables)
     what = f"taken: goroutine, pause {options.pause}, depth {options.depth}"
     comments = *about.counted_comments(runtime, what, counters), *seen.caveats
-    return replace(seen, comments=comments), counters
+    return seen._replace(comments=comments), counters
 
 
 def recorded(runtime: Runtime, kinds: tuple[Kind, ...], options: Options) -> Recording:
@@ -54,11 +53,10 @@ def at_its_end(recording: Recording, runtime: Runtime, options: Options) -> Reco
         caveat = "the target ended: goroutine is empty"
         seen = Snapshot((), (), (), time.time_ns(), (), about.mapping_of(runtime), (caveat,))
     comments = *recording.comments, *seen.caveats
-    return replace(
-        recording,
+    return recording._replace(
         caveats=(*recording.caveats, *seen.caveats),
         comments=comments,
-        snapshot=replace(seen, comments=comments),
+        snapshot=seen._replace(comments=comments),
     )
 
 

@@ -10,8 +10,8 @@ from __future__ import annotations
 import os
 import pwd
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from onlooker.errors import NoSuchProcess, NotPermitted, OnlookerError
 
@@ -21,8 +21,7 @@ _CAP_DAC_OVERRIDE = 1 << 1
 _ALL_USERS = ("0", "0", "4294967295")  # the uid_map of the first user namespace
 
 
-@dataclass(frozen=True)
-class Standing:
+class Standing(NamedTuple):
     """What the kernel compares before it lets one process look into another.
 
     `target_uids` and `target_gids` are (real, effective, saved); the capability fields are the bit

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
-from functools import cached_property
-from typing import Final
+from typing import Final, NamedTuple
 
 from onlooker.errors import UsageError
 from onlooker.observe.recorder import Counters, Pause
@@ -28,23 +26,27 @@ MAX_RATE_HZ: Final = 1e6
 MAX_DEPTH: Final = 1 << 16
 
 
-@dataclass(frozen=True, slots=True)
 class Options:
     """How to record, as Target.record tells. Raises UsageError for a rate or depth beyond reach."""
 
-    rate_hz: float = DEFAULT_RATE_HZ
-    pause: Pause = "auto"
-    depth: int = DEFAULT_DEPTH
-    context_vars: Sequence[str] = ()
-    own_child: bool = False
+    def __init__(
+        self,
+        rate_hz: float = DEFAULT_RATE_HZ,
+        pause: Pause = "auto",
+        depth: int = DEFAULT_DEPTH,
+        context_vars: Sequence[str] = (),
+        own_child: bool = False,
+    ) -> None:
+        _check_range("rate", rate_hz, MIN_RATE_HZ, MAX_RATE_HZ)
+        _check_range("depth", depth, 1, MAX_DEPTH)
+        self.rate_hz: Final = rate_hz
+        self.pause: Final = pause
+        self.depth: Final = depth
+        self.context_vars: Final = context_vars
+        self.own_child: Final = own_child
 
-    def __post_init__(self) -> None:
-        _check_range("rate", self.rate_hz, MIN_RATE_HZ, MAX_RATE_HZ)
-        _check_range("depth", self.depth, 1, MAX_DEPTH)
 
-
-@dataclass(frozen=True, slots=True)
-class Progress:
+class Progress(NamedTuple):
     """How far a recording is. ``recording`` gives what was recorded until now."""
 
     elapsed_ns: int
@@ -52,8 +54,7 @@ class Progress:
     recording: Callable[[], Recording]
 
 
-@dataclass(frozen=True)
-class Recording:
+class Recording(NamedTuple):
     """What was recorded of a process: profiles of all the kinds asked for, from the same samples.
 
     ``end`` says why it ended: TIME_IS_UP, STOPPED, TARGET_ENDED, TARGET_REPLACED, or not at all:
@@ -108,7 +109,7 @@ class Recording:
             all_frames=all_frames,
         )
 
-    @cached_property
+    @property
     def reached_hz(self) -> float:
         """Ticks a second that took place."""
         return self.counters.ticks * 1e9 / self.duration_ns if self.duration_ns else 0.0

@@ -14,10 +14,9 @@ import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
 from datetime import datetime, timezone
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple
 
 from onlooker.errors import OnlookerError, OutputError, UsageError
 from onlooker.outputs import files, reading
@@ -41,8 +40,7 @@ _TEMPORARY: Final = re.compile(r"\.onlooker-[0-9a-f]{16}\.tmp")
 _OUR_COMMENT: Final = re.compile(r"onlooker \d")
 
 
-@dataclass(frozen=True, slots=True)
-class Snapshot:
+class Snapshot(NamedTuple):
     """A file by its name: the program and process, when that started, when it was taken.
 
     Times are since the Unix epoch and exact to the millisecond.

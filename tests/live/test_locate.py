@@ -1,6 +1,5 @@
 """The interpreter that is found in a process is the one that the process says it runs."""
 
-import dataclasses
 import struct
 import sys
 import time
@@ -99,7 +98,7 @@ def test_layout_that_does_not_fit(
     assert self_check(runtime.memory, address, layout) == runtime.code_type_address
     wrong = {**layout.offsets, column: layout.offsets[column] + change}
     with pytest.raises(UnsupportedPython, match="not those of a regular build"):
-        self_check(runtime.memory, address, dataclasses.replace(layout, offsets=wrong))
+        self_check(runtime.memory, address, layout._replace(offsets=wrong))
     runtime.close()
 
 

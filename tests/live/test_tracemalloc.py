@@ -4,7 +4,6 @@ import gzip
 import io
 import re
 from collections import Counter
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -40,7 +39,7 @@ def traced(target: Target) -> TracedMemory | None:
         again = read_tracemalloc(runtime, runtime.memory)
     finally:
         runtime.close()
-    assert (found and replace(found, traces=[])) == (again and replace(again, traces=[]))
+    assert (found and found._replace(traces=[])) == (again and again._replace(traces=[]))
     assert (found and as_read(found)) == (again and as_read(again))
     return found
 
@@ -53,7 +52,7 @@ def told(target: Target) -> Any:
 def as_read(found: TracedMemory) -> Traces:
     traces: Traces = Counter()
     for trace in found.traces:
-        traces[trace.domain, trace.size, trace.frames] += trace.count
+        traces[trace.domain, trace.size, trace.frames] += trace.blocks
     return traces
 
 
@@ -176,7 +175,7 @@ def test_a_million_traces(any_interpreter: Interpreter, start_target: StartTarge
     assert found.is_exact
     lines: Counter[tuple[int, int]] = Counter()
     for trace in found.traces:
-        lines[trace.frames[0][1], trace.size] += trace.count
+        lines[trace.frames[0][1], trace.size] += trace.blocks
     sizes = range(1033, 1043)  # a bytes object has a NUL and 32 bytes more
     for line in (5, 6):
         assert {size: lines[line, size] for size in sizes} == dict.fromkeys(sizes, 50_000)

@@ -114,7 +114,7 @@ def test_sums_equal_a_plain_addition(seed: int) -> None:
     for row in rows:
         if row.facts & HOLDS_GIL:
             sums = expected[tuple(stacks[row.stack_id]), str(THREADS[row.thread_id].thread_id)]
-            sums[0] += row.count
+            sums[0] += row.samples
             sums[1] += row.wall_ns
     profile = build(KINDS["gil"], rows, stacks.__getitem__, THREADS, RECORDING)
 

@@ -14,7 +14,7 @@ from onlooker.target import Progress, Recording
 
 
 def counters(**given: int) -> Counters:
-    return Counters(**{**dict.fromkeys(Counters.__dataclass_fields__, 0), **given})
+    return Counters(**{**dict.fromkeys(Counters._fields, 0), **given})
 
 
 def test_fault_of_ours_is_short(

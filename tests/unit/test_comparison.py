@@ -1,7 +1,6 @@
 """`onlooker diff` and `onlooker growth`, on files: no process is needed."""
 
 import argparse
-import dataclasses
 import json
 import os
 import re
@@ -158,8 +157,8 @@ def test_diff_of_what_has_no_count(tmp_path: Path, capsys: pytest.CaptureFixture
 
     def profile(number: int) -> Profile:
         like = profiles.cpu_profile([Sample((Location(odd, 7),), (number,), ())])
-        count = dataclasses.replace(like.sample_types[0], type="goroutine")
-        return dataclasses.replace(like, sample_types=(count,), period_type=count)
+        count = like.sample_types[0]._replace(type="goroutine")
+        return like._replace(sample_types=(count,), period_type=count)
 
     paths = [write(tmp_path / f"{number}.pb.gz", profile(number)) for number in (3, 5)]
     *_, last = run(capsys, "diff", *paths).splitlines()

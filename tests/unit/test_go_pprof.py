@@ -1,6 +1,5 @@
 """What ``go tool pprof`` makes of our files. It is the reader that the format belongs to."""
 
-import dataclasses
 import os
 import re
 import shutil
@@ -98,7 +97,7 @@ def test_names_are_readable_when_demangling_is_forced(go_pprof: Pprof) -> None:
     """``-symbolize=demangle=full`` puts the system name in the name's place, and demangles it."""
     # It also looks into the program's file.
     program = Mapping(str(Path(sys.executable).resolve()), "")
-    profile = dataclasses.replace(profiles.small_profile(), mapping=program)
+    profile = profiles.small_profile()._replace(mapping=program)
     allowed = {*profiles.ODD_NAMES, *profiles.ODD_NAMES.values(), "<module>", "walk", "work"}
     shown = table(go_pprof("-symbolize=demangle=full", *EVERY_ROW, profile))
     assert set(shown) <= allowed

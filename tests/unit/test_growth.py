@@ -1,6 +1,5 @@
 """What grows across snapshots: a leak is found among all that a heap does anyway."""
 
-import dataclasses
 import math
 import random
 from collections.abc import Callable
@@ -227,7 +226,7 @@ def test_samples_of_one_path_are_added() -> None:
 def test_allocs_are_followed_by_what_was_allocated() -> None:
     def profile(number: int) -> Profile:
         sample = Sample(held("a", count=1, size=1).stack, (number, 10 * number, 1, 1), ())
-        return dataclasses.replace(heap_profile([sample]), default_sample_type="alloc_space")
+        return heap_profile([sample])._replace(default_sample_type="alloc_space")
 
     (found,) = followed([profile(number) for number in range(1, 10)], "stack")
     assert (found.count_last, found.amount_last) == (9, 90)

@@ -11,7 +11,7 @@ ALL_FACTS = (
 
 
 def row(facts: int) -> Row:
-    return Row(1, 2, facts, count=3, wall_ns=500, cpu_ns=70, begun=2, held_up=4, held_up_ns=90)
+    return Row(1, 2, facts, samples=3, wall_ns=500, cpu_ns=70, begun=2, held_up=4, held_up_ns=90)
 
 
 @pytest.mark.parametrize(

@@ -1,7 +1,5 @@
 """The rule that refused is named, and what mends it."""
 
-from dataclasses import replace
-
 import pytest
 from onlooker.permission import Standing, explain
 
@@ -23,38 +21,38 @@ ALLOWED = Standing(
     target_dumpable=True,
     yama_scope=None,
 )
-ROOT = replace(ALLOWED, uid=0, gid=0, capabilities=ALL)
+ROOT = ALLOWED._replace(uid=0, gid=0, capabilities=ALL)
 
 
 @pytest.mark.parametrize(
     ("standing", "reason", "hint"),
     [
-        (replace(ALLOWED, target_uids=(0, 0, 0)), "belongs to user root", "as root (sudo)"),
-        (replace(ALLOWED, target_uids=(4321,) * 3), "user #4321", "sudo -u #4321"),
-        (replace(ALLOWED, target_uids=(1000, 0, 0)), "user root", "as root (sudo)"),
-        (replace(ALLOWED, target_gids=(1000, 7, 7)), "group", "as root (sudo)"),
-        (replace(ALLOWED, target_dumpable=False), "not dumpable", "as root (sudo)"),
-        (replace(ALLOWED, target_capabilities=NET_RAW), "capabilities that we lack", "as root"),
+        (ALLOWED._replace(target_uids=(0, 0, 0)), "belongs to user root", "as root (sudo)"),
+        (ALLOWED._replace(target_uids=(4321,) * 3), "user #4321", "sudo -u #4321"),
+        (ALLOWED._replace(target_uids=(1000, 0, 0)), "user root", "as root (sudo)"),
+        (ALLOWED._replace(target_gids=(1000, 7, 7)), "group", "as root (sudo)"),
+        (ALLOWED._replace(target_dumpable=False), "not dumpable", "as root (sudo)"),
+        (ALLOWED._replace(target_capabilities=NET_RAW), "capabilities that we lack", "as root"),
         (
-            replace(ALLOWED, yama_scope=1),
+            ALLOWED._replace(yama_scope=1),
             "kernel.yama.ptrace_scope is 1",
             "sudo sysctl kernel.yama.ptrace_scope=0",
         ),
-        (replace(ALLOWED, yama_scope=2), "kernel.yama.ptrace_scope is 2", "as root (sudo)"),
-        (replace(ROOT, yama_scope=3), "kernel.yama.ptrace_scope is 3", "restart the machine"),
-        (replace(ROOT, in_user_namespace=True), "user namespace", "on the host as root"),
-        (replace(ALLOWED, yama_scope=0), "security module", "dmesg"),
+        (ALLOWED._replace(yama_scope=2), "kernel.yama.ptrace_scope is 2", "as root (sudo)"),
+        (ROOT._replace(yama_scope=3), "kernel.yama.ptrace_scope is 3", "restart the machine"),
+        (ROOT._replace(in_user_namespace=True), "user namespace", "on the host as root"),
+        (ALLOWED._replace(yama_scope=0), "security module", "dmesg"),
         (
-            replace(ALLOWED, target_uids=(0, 0, 0), capabilities=SYS_PTRACE),
+            ALLOWED._replace(target_uids=(0, 0, 0), capabilities=SYS_PTRACE),
             "CAP_DAC_READ_SEARCH",
             "both capabilities",
         ),
         (
-            replace(ALLOWED, target_uids=(0, 0, 0), capabilities=SYS_PTRACE | DAC_READ_SEARCH),
+            ALLOWED._replace(target_uids=(0, 0, 0), capabilities=SYS_PTRACE | DAC_READ_SEARCH),
             "security module",
             "dmesg",
         ),
-        (replace(ROOT, yama_scope=2), "security module", "dmesg"),
+        (ROOT._replace(yama_scope=2), "security module", "dmesg"),
     ],
 )
 def test_names_the_rule_that_refused(standing: Standing, reason: str, hint: str) -> None:
@@ -64,16 +62,16 @@ def test_names_the_rule_that_refused(standing: Standing, reason: str, hint: str)
 
 
 def test_user_comes_before_yama_as_in_the_kernel() -> None:
-    said, _ = explain(replace(ALLOWED, target_uids=(0, 0, 0), yama_scope=1))
+    said, _ = explain(ALLOWED._replace(target_uids=(0, 0, 0), yama_scope=1))
     assert "user root" in said
     assert "yama" not in said
 
 
 def test_container_without_the_capability_is_not_told_to_use_sudo() -> None:
-    in_container = replace(ROOT, capabilities=ALL & ~SYS_PTRACE, capability_bound=ALL & ~SYS_PTRACE)
+    in_container = ROOT._replace(capabilities=ALL & ~SYS_PTRACE, capability_bound=ALL & ~SYS_PTRACE)
     for standing in (
-        replace(in_container, yama_scope=1, target_uids=(0, 0, 0), target_gids=(0, 0, 0)),
-        replace(in_container, target_uids=(33, 33, 33)),
+        in_container._replace(yama_scope=1, target_uids=(0, 0, 0), target_gids=(0, 0, 0)),
+        in_container._replace(target_uids=(33, 33, 33)),
     ):
         _, advice = explain(standing)
         assert "--cap-add=SYS_PTRACE" in advice

@@ -5,7 +5,6 @@ import io
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
 
 import pytest
 from onlooker import outputs
@@ -31,12 +30,12 @@ def no_recording(_rate_hz: float, _stop: Callable[[], bool]) -> Profile:
 
 def goroutine() -> Profile:
     samples = [Sample((F,), (3,), ()), Sample((G, F), (1,), ())]
-    return replace(profiles.cpu_profile(samples), kind="goroutine", sample_types=GOROUTINE)
+    return profiles.cpu_profile(samples)._replace(kind="goroutine", sample_types=GOROUTINE)
 
 
 def block() -> Profile:
     samples = [Sample((F,), (3, 70), ()), Sample((G, F), (1, 900), ())]
-    return replace(profiles.cpu_profile(samples), kind="block", sample_types=CONTENTIONS)
+    return profiles.cpu_profile(samples)._replace(kind="block", sample_types=CONTENTIONS)
 
 
 def named() -> Profiles:

@@ -1,6 +1,5 @@
 """pprof files read back: ours as they were, others' if they are sound, and nothing else."""
 
-import dataclasses
 import gzip
 import io
 import os
@@ -61,7 +60,7 @@ def as_the_file_has_it(profile: Profile) -> Profile:
         )
         for s in profile.samples
     ]
-    return dataclasses.replace(profile, samples=samples)
+    return profile._replace(samples=samples)
 
 
 HEAP = profiles.heap_profile(
@@ -70,7 +69,7 @@ HEAP = profiles.heap_profile(
         profiles.held("app", "<shared>", "größe", count=1, size=1 << 40),
     ]
 )
-ALLOCS = dataclasses.replace(HEAP, kind="allocs", default_sample_type="alloc_space")
+ALLOCS = HEAP._replace(kind="allocs", default_sample_type="alloc_space")
 OURS = [
     pytest.param(profiles.small_profile(), id="small"),
     pytest.param(profiles.cpu_profile([]), id="empty"),
@@ -94,8 +93,7 @@ def test_ours_is_what_it_was(
 @pytest.mark.parametrize("kind", KINDS.values(), ids=KINDS.keys())
 def test_kind_is_known(kind: object) -> None:
     assert isinstance(kind, type(KINDS["cpu"]))
-    profile = dataclasses.replace(
-        profiles.cpu_profile([], (kind.note,) if kind.note else ()),
+    profile = profiles.cpu_profile([], (kind.note,) if kind.note else ())._replace(
         sample_types=kind.sample_types,
         default_sample_type=kind.default_sample_type,
     )
@@ -104,9 +102,9 @@ def test_kind_is_known(kind: object) -> None:
 
 def test_kind_of_others_is_what_they_show_first() -> None:
     types = ValueType("samples", "count"), ValueType("time", "nanoseconds")
-    profile = dataclasses.replace(profiles.cpu_profile([]), sample_types=types)
+    profile = profiles.cpu_profile([])._replace(sample_types=types)
     assert reading.parse(gzip.decompress(packed(profile))).kind == "time"
-    profile = dataclasses.replace(profile, default_sample_type="samples")
+    profile = profile._replace(default_sample_type="samples")
     assert reading.parse(gzip.decompress(packed(profile))).kind == "samples"
 
 
@@ -164,8 +162,7 @@ def test_profile_that_go_wrote(tmp_path: Path) -> None:
     """What Go writes anew, with its own numbering and field order, is read as ours."""
     profile = profiles.random_profile(3)
     # It leaves out empty stacks, and sums may be too long.
-    profile = dataclasses.replace(
-        profile,
+    profile = profile._replace(
         samples=[
             sample._replace(values=(sample.values[0], sample.values[1] >> 20))
             for sample in profile.samples

@@ -6,7 +6,6 @@ import random
 import subprocess
 import sys
 from collections.abc import Iterable
-from dataclasses import replace
 from pathlib import Path
 from typing import IO
 
@@ -25,7 +24,7 @@ NOW_NS = START_NS + 100 * HOUR_NS
 def written(comment: str = "onlooker 0.1.0: onlooker heap --pid 7") -> bytes:
     file = io.BytesIO()
     profile = heap_profile([held("app", "dict", count=1, size=64)])
-    outputs.load("pprof").write(replace(profile, comments=(comment,)), file)
+    outputs.load("pprof").write(profile._replace(comments=(comment,)), file)
     return file.getvalue()
 
 

@@ -6,7 +6,6 @@ import re
 import shutil
 import subprocess
 from collections import Counter
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -38,13 +37,13 @@ def as_contentions(profile: Profile, kind: str) -> Profile:
         sample._replace(values=(sample.values[0], sample.values[1] >> 12))
         for sample in profile.samples
     ]
-    return replace(profile, kind=kind, sample_types=CONTENTIONS, samples=samples)
+    return profile._replace(kind=kind, sample_types=CONTENTIONS, samples=samples)
 
 
 def as_counts(profile: Profile, kind: str) -> Profile:
     samples = [sample._replace(values=sample.values[:1]) for sample in profile.samples]
     types = (ValueType(kind, "count"),)
-    return replace(profile, kind=kind, sample_types=types, samples=samples)
+    return profile._replace(kind=kind, sample_types=types, samples=samples)
 
 
 def as_time(profile: Profile) -> Profile:
@@ -52,7 +51,7 @@ def as_time(profile: Profile) -> Profile:
         sample._replace(values=(sample.values[0], sample.values[1] >> 12))
         for sample in profile.samples
     ]
-    return replace(profile, samples=samples)
+    return profile._replace(samples=samples)
 
 
 PROFILES = [
@@ -176,11 +175,10 @@ def test_lines_are_what_the_parser_takes(profile: Profile) -> None:
 
 
 def goroutines(*samples: tuple[int, tuple[Location, ...], Labels]) -> Profile:
-    return replace(
-        profiles.cpu_profile([Sample(stack, (count,), labels) for count, stack, labels in samples]),
-        kind="goroutine",
-        sample_types=GOROUTINE,
+    profile = profiles.cpu_profile(
+        [Sample(stack, (count,), labels) for count, stack, labels in samples]
     )
+    return profile._replace(kind="goroutine", sample_types=GOROUTINE)
 
 
 def test_layout_is_go_s() -> None:
@@ -229,10 +227,9 @@ def test_nothing_from_a_target_breaks_the_form() -> None:
     odd = Function("<f>\n1 @ 0x1\n--- x\t" + "n" * 100_000, "f", "/a\n# b\udcff\t.py", 1)
     deep = Location(profiles.function("app.f"), 3)
     labels: Labels = (("thread", "\n7 @ 0x7\n" + "é" * 100_000), ("bytes", 512))
-    profile = replace(
-        goroutines((1, (Location(odd, 2),), labels), (1, (deep,) * 100_000, ()), (1, (), ())),
-        comments=("a\n1 @ 0x1", "\x1b[2J" * 50_000),
-    )
+    profile = goroutines(
+        (1, (Location(odd, 2),), labels), (1, (deep,) * 100_000, ()), (1, (), ())
+    )._replace(comments=("a\n1 @ 0x1", "\x1b[2J" * 50_000))
     _, samples = parsed(profile)
     assert sorted(len(stack) for stack, _ in samples) == [1, 1, text.FRAMES_LIMIT]
     assert all(values == (1,) for _, values in samples)
@@ -241,7 +238,7 @@ def test_nothing_from_a_target_breaks_the_form() -> None:
 
 
 def test_name_of_a_profile_has_no_space() -> None:
-    spaced = replace(goroutines(), kind="open files\n")
+    spaced = goroutines()._replace(kind="open files\n")
     assert lines(spaced)[0] == "open_files\\n profile: total 0"
 
 
@@ -252,5 +249,5 @@ def test_values_are_never_more_than_pprof_can_count() -> None:
 
 
 def test_comments_come_last() -> None:
-    profile = replace(goroutines((1, (), ())), comments=("onlooker 0.1.0", "truth: samples 3"))
+    profile = goroutines((1, (), ()))._replace(comments=("onlooker 0.1.0", "truth: samples 3"))
     assert lines(profile)[-2:] == ["# onlooker 0.1.0", "# truth: samples 3"]

@@ -135,7 +135,7 @@ def test_traceback_that_lies_is_shown_as_unreadable(count: int, file: int) -> No
     (trace,) = tables.named(counted(memory), 25)
     assert {name for name, _ in trace.frames} == {"<unreadable>"}
     assert len(trace.frames) <= 25
-    assert (trace.size, trace.count) == (64, 9)
+    assert (trace.size, trace.blocks) == (64, 9)
 
 
 @pytest.mark.parametrize("layout", [LAYOUT_WITH_VALUES, LAYOUT_WITH_DATA], ids=["3.9", "3.8"])

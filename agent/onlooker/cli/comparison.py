@@ -6,7 +6,6 @@ import shlex
 import sys
 import time
 from collections.abc import Hashable
-from dataclasses import replace
 from typing import Any, Final
 
 from onlooker import outputs
@@ -42,7 +41,7 @@ def finish(arguments: Arguments, text: str, difference: Profile | None, what: st
         return
     comment = f"onlooker {VERSION}: {shlex.join(sys.argv)}"
     told = [comment, what, *(found for found in difference.comments if found != comment)]
-    profile = replace(difference, comments=tuple(told))
+    profile = difference._replace(comments=tuple(told))
     files.save(arguments.output, lambda file: outputs.load("pprof").write(profile, file))
     if arguments.output == files.STDOUT:
         terminal.say(text.rstrip("\n"))

@@ -47,7 +47,7 @@ def _lines(
         f"{comparison.moment(before.time_ns)} to {comparison.moment(after.time_ns)},"
         f" {comparison.span(after.time_ns - before.time_ns)}"
     )
-    for index in (measure.amount, measure.count):
+    for index in (measure.amount, measure.number):
         if index is not None:
             yield _total(before, after, index)
     if not found:
@@ -55,7 +55,7 @@ def _lines(
         return
     shown = greatest(found, arguments.top)
     unit = after.sample_types[measure.amount].unit
-    counted = measure.count is not None
+    counted = measure.number is not None
     yield ""
     yield f"{'change':>11} {'count' if counted else '':>11} {'before':>10} {'after':>10}  what"
     for change in shown:
@@ -64,7 +64,7 @@ def _lines(
             for amount in (change.amount_before, change.amount_after)
         )
         yield (
-            f"{signed(change.amount, unit):>11} {f'{change.count:+,}' if counted else '':>11}"
+            f"{signed(change.amount, unit):>11} {f'{change.number:+,}' if counted else '':>11}"
             f" {was:>10} {is_now:>10}  {comparison.key_text(change.key)}"
         )
     if len(shown) < len(found):
@@ -81,7 +81,7 @@ def _total(before: Profile, after: Profile, index: int) -> str:
 
 def greatest(found: Sequence[Change], number: int) -> list[Change]:
     """Return the greatest changes, up or down, in the order that they have."""
-    by_size = sorted(found, key=lambda change: (-abs(change.amount), -abs(change.count)))
+    by_size = sorted(found, key=lambda change: (-abs(change.amount), -abs(change.number)))
     chosen = set(map(id, by_size[:number]))
     return [change for change in found if id(change) in chosen]
 
@@ -90,7 +90,7 @@ def as_json(arguments: Arguments, before: Profile, after: Profile, found: Sequen
     """Return the same as one JSON object."""
     measure = Measure.of(after)
     sample_type = after.sample_types[measure.amount]
-    counted = measure.count is not None
+    counted = measure.number is not None
     compared = {
         "before": arguments.before,
         "after": arguments.after,
@@ -104,9 +104,9 @@ def as_json(arguments: Arguments, before: Profile, after: Profile, found: Sequen
                 "amount": change.amount,
                 "amount_before": change.amount_before,
                 "amount_after": change.amount_after,
-                "count": change.count if counted else None,
-                "count_before": change.count_before if counted else None,
-                "count_after": change.count_after if counted else None,
+                "count": change.number if counted else None,
+                "count_before": change.number_before if counted else None,
+                "count_after": change.number_after if counted else None,
             }
             for change in greatest(found, arguments.top)
         ],

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import shlex
 from collections.abc import Iterator
-from dataclasses import replace
 from functools import lru_cache
 from typing import Any, Final
 
@@ -46,10 +45,9 @@ def run(arguments: Arguments) -> int:
 
 def _cut(snapshot: Snapshot) -> Snapshot:
     """Return the same without the frames that only start other code."""
-    return replace(
-        snapshot,
+    return snapshot._replace(
         threads=tuple(
-            replace(thread, stack=tuple(without_bootstrap(thread.stack)))
+            thread._replace(stack=tuple(without_bootstrap(thread.stack)))
             for thread in snapshot.threads
         ),
     )

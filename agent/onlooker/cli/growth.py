@@ -138,7 +138,7 @@ def _follow(lifetime: Sequence[Snapshot], line: Line, notes: list[str]) -> Growt
         taken=tuple(taken),
         sample_type=shown.type,
         unit=shown.unit,
-        counted=measure.count is not None,
+        counted=measure.number is not None,
         total=trend("", times_h, counts, amounts),
         stacks=stacks,
         types=types,

@@ -6,7 +6,7 @@ import time
 from pathlib import Path
 
 from onlooker import outputs, snapshots
-from onlooker.cli import ending, heap_summary, holders, limits, terminal
+from onlooker.cli import ending, heap_summary, limits, terminal
 from onlooker.cli.arguments import Arguments
 from onlooker.cli.choice import matching, open_target
 from onlooker.cli.line import Line
@@ -21,6 +21,8 @@ def run(arguments: Arguments) -> int:
     """Write the profile and tell of it; or answer --who or --object."""
     limits.raise_open_files()
     if arguments.who is not None or arguments.object is not None:
+        from onlooker.cli import holders  # not before it is asked for, as few do
+
         return holders.run(arguments)
     if arguments.snapshot_dir is not None:
         return _Snapshots(arguments, Path(arguments.snapshot_dir)).take()

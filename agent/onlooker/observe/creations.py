@@ -127,7 +127,7 @@ def _threads(runtime: Runtime, among: Collection[int] | None = None) -> list[tup
         stacks, records = recorder.stacks(), recorder.threads()
         found = {record.tid: _NOT_READ for record in records if record.alive and record.thread_id}
         for row in recorder.rows():
-            if row.count:
+            if row.samples:
                 found[records[row.thread_id].tid] = naming.stack(stacks, row.stack_id)
     alive = set(native_thread_ids(runtime.pid).values())
     return [

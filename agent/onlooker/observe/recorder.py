@@ -7,7 +7,6 @@ import struct
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
 from enum import IntEnum
 from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple
 
@@ -80,8 +79,7 @@ class Code(NamedTuple):
     linetable: bytes
 
 
-@dataclass(frozen=True, slots=True)
-class Counters:
+class Counters(NamedTuple):
     """What a reader needs to know to believe a profile; see ``counters`` in native/onlooker.h."""
 
     ticks: int
@@ -100,9 +98,6 @@ class Counters:
     pause_errno: int
     overflow: int
     contextless: int
-
-
-_COUNTERS: Final = tuple(Counters.__dataclass_fields__)
 
 
 class Recorder:
@@ -209,7 +204,7 @@ class Recorder:
     def counters(self) -> Counters:
         """The counters as of now."""
         native = lib.recorder_counters(self._recorder)
-        return Counters(*(getattr(native, name) for name in _COUNTERS))
+        return Counters(*(getattr(native, name) for name in Counters._fields))
 
     def rows(self) -> Rows:
         """What was counted; a row's ``stack_id`` is a node, its ``thread_id`` indexes threads()."""

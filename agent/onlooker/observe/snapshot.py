@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Sequence
-from dataclasses import replace
 from functools import lru_cache
 from typing import Final
 
@@ -110,7 +109,7 @@ def _threads(
             raise TargetGone(f"process {runtime.pid} has ended")
         naming.learn(recorder)
         stacks = recorder.stacks()
-        rows = {row.thread_id: row for row in recorder.rows() if row.count}
+        rows = {row.thread_id: row for row in recorder.rows() if row.samples}
         records = recorder.threads()
         threads = naming.threads(records)
         values = recorder.values()
@@ -155,7 +154,7 @@ def _tasks(found: Tasks, naming: Naming, idents: dict[int, Thread], depth: int) 
         known = places.get((ident, interpreter))
         if known is None:
             # A thread may be in several interpreters.
-            known = replace(idents.get(ident) or Thread(0), interpreter=interpreter)
+            known = (idents.get(ident) or Thread(0))._replace(interpreter=interpreter)
             places[ident, interpreter] = known
         return known
 
@@ -202,7 +201,7 @@ def _joined(
             tasks[index] = task._replace(stack=thread.stack[:end], variables=variables)
             # Of tasks that start one another eagerly, the innermost is the loop's current one.
             if raw.current:
-                threads[place] = replace(threads[place], task=task.name)
+                threads[place] = threads[place]._replace(task=task.name)
                 tasks[index] = tasks[index]._replace(labels=threads[place].labels)
     return threads, tasks
 

@@ -118,7 +118,7 @@ def tasks_layout(runtime: Runtime, tasks: TaskOffsets) -> Any:
     """The layout as the reader wants it; the offsets of tasks are those that are known best."""
     offsets, names = runtime.layout.offsets, ffi.typeof("asyncio_layout").fields
     layout = ffi.new("asyncio_layout *", {name: offsets[name] for name, _ in names})
-    for name in TaskOffsets.__dataclass_fields__:
+    for name in TaskOffsets._fields:
         if hasattr(layout, f"task_{name}"):
             setattr(layout, f"task_{name}", getattr(tasks, name))
     return layout

@@ -46,7 +46,7 @@ def traced_sites(runtime: Runtime, traced: TracedMemory) -> list[HeapSite]:
     sites = []
     for trace in traced.traces:
         # All that tracemalloc knows is in use.
-        values = (trace.count, trace.count * trace.size) * 2
+        values = (trace.blocks, trace.blocks * trace.size) * 2
         labels = (("domain", str(trace.domain)),) if trace.domain else ()
         sites.append(HeapSite(stacks[trace.frames], *values, labels))
     return sites
@@ -62,5 +62,5 @@ def traced_comments(traced: TracedMemory) -> tuple[str, ...]:
     )
     if traced.is_exact:
         return comments
-    total = sum(trace.count * trace.size for trace in traced.traces)
+    total = sum(trace.blocks * trace.size for trace in traced.traces)
     return *comments, f"the target was just allocating: its traces add up to {total} bytes"

@@ -9,7 +9,6 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import replace
 from typing import Final
 
 from onlooker._native import ffi, lib
@@ -73,7 +72,7 @@ def with_variables(
         places = [naming.location(_CODES + frame.code, frame.lasti) for frame in frames[:depth]]
         if len(frames) > depth:
             places.append(naming.location(CODE_OMITTED, len(frames) - depth))
-        result.append(replace(stack, stack=tuple(places), variables=values, read=True))
+        result.append(stack._replace(stack=tuple(places), variables=values, read=True))
     return result
 
 

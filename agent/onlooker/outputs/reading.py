@@ -11,10 +11,9 @@ import gzip
 import stat
 import zlib
 from collections.abc import Collection, Iterator
-from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple
 
 from google.protobuf.message import DecodeError
 
@@ -175,8 +174,7 @@ def _decoded(message: bytes) -> pb.Profile:
         raise _BadMessage("it is no message of pprof's") from None
 
 
-@dataclass(frozen=True, slots=True)
-class _Header:
+class _Header(NamedTuple):
     sample_types: tuple[ValueType, ...]
     default_sample_type: str
 

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from array import array
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from functools import lru_cache
 from hashlib import blake2b
-from typing import Final, Generic, TypeVar, overload
+from typing import Final, Generic, NamedTuple, TypeVar, overload
 
 from onlooker.profile.bootstrap import without_bootstrap
 from onlooker.profile.kinds import Kind
@@ -23,8 +22,7 @@ Stacks = Callable[[int], Sequence[Location]]
 """Names the stack of a row's ``stack_id``, leaf first. It is called several times per stack."""
 
 
-@dataclass(frozen=True, slots=True)
-class Recording:
+class Recording(NamedTuple):
     """The circumstances of a recording. ``time_ns`` is its start since the Unix epoch."""
 
     rate_hz: float

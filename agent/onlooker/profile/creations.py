@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from onlooker.profile.model import Labels, Location
 from onlooker.profile.rows import Row, Thread
 
 
-@dataclass(frozen=True, slots=True)
-class Creations:
+class Creations(NamedTuple):
     """The threads of a process: ``rows`` count those created meanwhile, by who did it.
 
     ``stack`` and ``threads`` name the rows' ids, ``values`` gives the labels of their ``values``.

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Hashable, Iterable
-from dataclasses import dataclass, replace
-from typing import Final, Literal
+from typing import Final, Literal, NamedTuple
 
 from onlooker.profile.model import Labels, Location, Profile, Sample
 
@@ -28,8 +27,7 @@ def difference(before: Profile, after: Profile) -> Profile:
             values = changed.setdefault((sample.stack, sample.labels), [0] * len(sample.values))
             for index, value in enumerate(sample.values):
                 values[index] += sign * value
-    return replace(
-        after,
+    return after._replace(
         samples=[
             Sample(stack, tuple(map(_int64, values)), labels)
             for (stack, labels), values in changed.items()
@@ -57,8 +55,7 @@ def _sample_types(profile: Profile) -> str:
     return ", ".join(f"{entry.type}/{entry.unit}" for entry in profile.sample_types)
 
 
-@dataclass(frozen=True, slots=True)
-class Measure:
+class Measure(NamedTuple):
     """Which values of a profile are compared: an amount and, unless it has none, their number.
 
     The amount is what the profile shows first, such as ``inuse_space``, and the number is what
@@ -66,7 +63,7 @@ class Measure:
     """
 
     amount: int
-    count: int | None
+    number: int | None
 
     @classmethod
     def of(cls, profile: Profile) -> Measure:
@@ -76,7 +73,7 @@ class Measure:
 
     def take(self, sample: Sample) -> tuple[int, int]:
         """Return the number (0 if there is none) and the amount of a sample."""
-        return 0 if self.count is None else sample.values[self.count], sample.values[self.amount]
+        return 0 if self.number is None else sample.values[self.number], sample.values[self.amount]
 
 
 def keys(sample: Sample, by: By) -> Iterable[Hashable]:
@@ -111,19 +108,18 @@ def totals(profile: Profile, by: By, measure: Measure) -> dict[Hashable, tuple[i
     return sums
 
 
-@dataclass(frozen=True, slots=True)
-class Change:
+class Change(NamedTuple):
     """What one stack, type or function was, and is: numbers and amounts."""
 
     key: Hashable
-    count_before: int
-    count_after: int
+    number_before: int
+    number_after: int
     amount_before: int
     amount_after: int
 
     @property
-    def count(self) -> int:
-        return self.count_after - self.count_before
+    def number(self) -> int:
+        return self.number_after - self.number_before
 
     @property
     def amount(self) -> int:
@@ -143,8 +139,8 @@ def changes(before: Profile, after: Profile, by: By) -> list[Change]:
         for key in {**is_now, **was}
     ]
     return sorted(
-        (change for change in found if change.amount or change.count),
-        key=lambda change: (-change.amount, -change.count, str(change.key)),
+        (change for change in found if change.amount or change.number),
+        key=lambda change: (-change.amount, -change.number, str(change.key)),
     )
 
 

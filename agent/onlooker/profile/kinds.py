@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from types import MappingProxyType
-from typing import Final
+from typing import Final, NamedTuple
 
 from onlooker.profile.model import Labels, Location, ValueType
 from onlooker.profile.rows import HOLDS_GIL, HOLDS_LOCK, ON_CPU, WAITS, WAITS_GIL, Row
@@ -14,8 +13,7 @@ from onlooker.profile.waits import wait_labels
 NANOSECONDS_PER_SECOND: Final = 1_000_000_000
 
 
-@dataclass(frozen=True, slots=True)
-class Kind:
+class Kind(NamedTuple):
     """What a profile of this kind shows, and which of the recorder's rows it takes.
 
     A row counts if it has one of the ``wanted`` facts (0: every row does) and is worth anything.
@@ -106,7 +104,7 @@ def _picture(name: str, help_text: str) -> Kind:
         help_text,
         0,
         (count,),
-        lambda row: (row.count,),
+        lambda row: (row.samples,),
         period_type=count,
         fixed_period=1,
         instant=True,
@@ -121,7 +119,7 @@ def _creations(name: str, help_text: str) -> Kind:
         help_text,
         0,
         (count,),
-        lambda row: (row.count,),
+        lambda row: (row.samples,),
         period_type=count,
         fixed_period=1,
         labels=lambda row, stack: (("created", "while watched"),),
@@ -160,19 +158,19 @@ KINDS: Final[Mapping[str, Kind]] = MappingProxyType(
                 "cpu",
                 "where threads spend CPU time, as the kernel accounts it",
                 ON_CPU,
-                lambda row: (row.count, row.cpu_ns),
+                lambda row: (row.samples, row.cpu_ns),
             ),
             _timed(
                 "wall",
                 "where threads spend elapsed time, whether they run or wait",
                 0,
-                lambda row: (row.count, row.wall_ns),
+                lambda row: (row.samples, row.wall_ns),
             ),
             _timed(
                 "gil",
                 "where threads hold the GIL while others may wait for it",
                 HOLDS_GIL,
-                lambda row: (row.count, row.wall_ns),
+                lambda row: (row.samples, row.wall_ns),
             ),
             _contentions(
                 "block",

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
 ON_CPU: Final = 1
 """The thread was on a CPU, or runnable and waiting for one."""
@@ -28,13 +27,12 @@ _WAITS: Final = (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Row:
+class Row(NamedTuple):
     """All samples of one stack in one thread that agree in their facts and values.
 
     ``stack_id`` and ``thread_id`` are keys that whoever names stacks and threads understands;
     ``facts`` is a set of the bits above. ``wall_ns`` is the elapsed time and ``cpu_ns`` the
-    thread's own run time that these ``count`` samples stand for. ``begun`` is how many waits they
+    thread's own run time that these ``samples`` stand for. ``begun`` is how many waits they
     found that had not been there before; ``held_up`` is how many waits of others for the GIL or an
     RLock began while this thread held it, and ``held_up_ns`` how long others waited. ``values`` is
     a key like ``stack_id``: of what context variables were set to.
@@ -43,7 +41,7 @@ class Row:
     stack_id: int
     thread_id: int
     facts: int
-    count: int
+    samples: int
     wall_ns: int
     cpu_ns: int
     begun: int = 0
@@ -58,8 +56,7 @@ class Row:
         return _WAITS[kind] if kind < len(_WAITS) else _WAITS[0]
 
 
-@dataclass(frozen=True, slots=True)
-class Thread:
+class Thread(NamedTuple):
     """Who a row's ``thread_id`` is.
 
     ``thread_id`` is the kernel's TID as the target's pid namespace knows it, ``name`` is

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
 from onlooker.profile.model import Labels, Location, Mapping
@@ -14,8 +13,7 @@ FrameVariables = tuple[tuple[str, str], ...]
 TaskState = Literal["running", "waiting", "runnable", "created"]
 
 
-@dataclass(frozen=True, slots=True)
-class ThreadStack:
+class ThreadStack(NamedTuple):
     """What one thread is doing: its stack, leaf first, and facts.
 
     One that could not be read without doubt (``read`` is false) has neither. ``task`` is the name
@@ -35,7 +33,7 @@ class ThreadStack:
 
 
 class TaskStack(NamedTuple):
-    """What one asyncio task is doing. A tuple because there may be very many.
+    """What one asyncio task is doing.
 
     ``state`` is "running"; "waiting" for ``waits_for``, which is another task (``Task 'name'``) or
     the type of a future; "runnable" if its turn comes without anything else having to happen; or
@@ -60,8 +58,7 @@ class TaskStack(NamedTuple):
     variables: tuple[FrameVariables, ...] | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class GreenletStack:
+class GreenletStack(NamedTuple):
     """What one suspended greenlet is doing. ``kind`` is the name of its type.
 
     ``state`` is "created" if it has not run yet: then ``stack`` is the function that it shall run,
@@ -78,8 +75,7 @@ class GreenletStack:
     state: Literal["waiting", "created"] = "waiting"
 
 
-@dataclass(frozen=True, slots=True)
-class Snapshot:
+class Snapshot(NamedTuple):
     """All of it. ``time_ns`` counts from the Unix epoch; ``caveats`` are also in ``comments``."""
 
     threads: tuple[ThreadStack, ...]

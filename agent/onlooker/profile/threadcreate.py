@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import replace
 from typing import Final
 
 from onlooker.profile import build
@@ -33,13 +32,13 @@ def threadcreate(
         Sample((entry,), (count,), _BEFORE)
         for entry, count in sorted(entries.items(), key=lambda item: (-item[1], item[0]))
     ]
-    return replace(profile, samples=(*profile.samples, *before))
+    return profile._replace(samples=(*profile.samples, *before))
 
 
 def created_meanwhile(profile: Profile) -> Profile:
     """Return the profile without the threads that had been there before."""
-    return replace(
-        profile, samples=[sample for sample in profile.samples if sample.labels != _BEFORE]
+    return profile._replace(
+        samples=[sample for sample in profile.samples if sample.labels != _BEFORE]
     )
 
 

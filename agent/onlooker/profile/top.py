@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
 from onlooker.profile.amounts import percent, scale_of, scaled
 from onlooker.profile.model import Profile
@@ -14,8 +13,7 @@ from onlooker.profile.printable import printable, short
 _NAME_LIMIT: Final = 200
 
 
-@dataclass(frozen=True, slots=True)
-class FunctionTotal:
+class FunctionTotal(NamedTuple):
     """A function's sums: ``flat`` of the samples it is the leaf of, ``cum`` of all it is in.
 
     As in pprof, functions of one name are one, and a recursive one counts once per sample.

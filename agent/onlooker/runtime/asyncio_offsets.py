@@ -11,8 +11,7 @@ from __future__ import annotations
 import struct
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
 from onlooker.errors import MemoryFault
 from onlooker.memory import Memory
@@ -28,8 +27,7 @@ _TASK_LIMIT_BYTES: Final = 1 << 10
 _STRUCTURE_LIMIT_BYTES: Final = 1 << 24
 
 
-@dataclass(frozen=True, slots=True)
-class TaskOffsets:
+class TaskOffsets(NamedTuple):
     """Offsets in a task (TaskObj), a thread state and an interpreter; NONE where there is none."""
 
     size: int

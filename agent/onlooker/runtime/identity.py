@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import os
 import time
-from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from onlooker.errors import NoSuchProcess, NotPython
 from onlooker.permission import absent, not_permitted
@@ -15,8 +15,7 @@ from .maps import DELETED
 _PF_KTHREAD = 0x00200000  # include/linux/sched.h
 
 
-@dataclass(frozen=True)
-class Identity:
+class Identity(NamedTuple):
     """A process's ids, names and namespaces.
 
     `pid` is the id that we see and `ns_pid` the one that the process itself sees. `executable` is a

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
 from onlooker.errors import UnsupportedPython
 
@@ -22,8 +21,7 @@ _RELEASE_CANDIDATE: Final = (
 )
 
 
-@dataclass(frozen=True)
-class Layout:
+class Layout(NamedTuple):
     """Where the fields of one CPython's structures lie.
 
     `version` is PY_VERSION_HEX. `offsets` has every column of layout_rows.py: offsets in bytes

@@ -5,7 +5,6 @@ from __future__ import annotations
 import struct
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from typing import Final, NamedTuple
 
 from onlooker.errors import MemoryFault, NotReady, OnlookerError, TargetGone, UnsupportedPython
@@ -25,8 +24,7 @@ _SYMBOLS: Final = ("_PyRuntime", "Py_Version", "PyCode_Type")
 _COOKIE_SCAN_LIMIT_BYTES: Final = 64 << 20
 
 
-@dataclass(frozen=True)
-class Runtime:
+class Runtime(NamedTuple):
     """The CPython in a process.
 
     `version` is PY_VERSION_HEX. `runtime_address` is that of _PyRuntime, `published` its

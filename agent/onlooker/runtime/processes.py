@@ -6,9 +6,8 @@ import os
 import re
 from collections.abc import Iterator
 from contextlib import closing, suppress
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple
 
 from onlooker.errors import (
     MemoryFault,
@@ -31,8 +30,7 @@ from .maps import PYTHON_NAMES, image_starts, read_maps
 _PYTHON_SYMBOLS: Final = ("_PyRuntime", "Py_GetVersion", "rpython_startup_code")
 
 
-@dataclass(frozen=True)
-class PythonProcess:
+class PythonProcess(NamedTuple):
     """A process that runs Python, or that looks as if it did.
 
     `version` is PY_VERSION_HEX, and 0 if unknown. `problem` is the error that stands in the way of

@@ -15,8 +15,7 @@ from array import array
 from bisect import bisect_right
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
 from onlooker.errors import MemoryFault
 from onlooker.memory import Memory
@@ -41,18 +40,16 @@ _NAME_PIECE: Final = 256
 _UNREADABLE: Final[Frames] = (("<unreadable>", 0),)
 
 
-@dataclass(frozen=True, slots=True)
-class Trace:
+class Trace(NamedTuple):
     """Blocks of one size that one traceback has allocated. ``size`` is in bytes, of each."""
 
     size: int
-    count: int
+    blocks: int
     frames: Frames
     domain: int
 
 
-@dataclass(frozen=True, slots=True)
-class TracedMemory:
+class TracedMemory(NamedTuple):
     """What tracemalloc knows. ``is_exact`` tells that the traces add up to ``traced_bytes``."""
 
     traced_bytes: int

@@ -13,7 +13,6 @@ import struct
 from array import array
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from itertools import pairwise
 from typing import Final, NamedTuple
 
@@ -66,8 +65,7 @@ class Counters(NamedTuple):
     peak: int
 
 
-@dataclass(frozen=True, slots=True)
-class State:
+class State(NamedTuple):
     """The addresses of the tables, 0 where there is none; ``domains`` has more tables of traces.
 
     ``max_frames`` is how many frames a traceback has at most. ``counters`` has several where it

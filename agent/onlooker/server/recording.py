@@ -6,8 +6,7 @@ import io
 import threading
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
-from typing import Final
+from typing import Final, NamedTuple
 
 from onlooker import outputs
 from onlooker.observe.recorder import Counters
@@ -27,8 +26,7 @@ _TRACEBACK: Final = 2
 Recorded = Callable[[Counters, Sequence[int]], None]
 
 
-@dataclass(frozen=True, slots=True)
-class Maker:
+class Maker(NamedTuple):
     """Makes profiles as the settings say, and tells ``recorded`` of each recording.
 
     ``symbols`` learns the names in texts.
@@ -82,7 +80,7 @@ class Maker:
         if kind.watched:
             profile = created_meanwhile(profile)
         took_ns = time.monotonic_ns() - began_ns
-        return packed(replace(profile, time_ns=profile.time_ns + took_ns, duration_ns=took_ns))
+        return packed(profile._replace(time_ns=profile.time_ns + took_ns, duration_ns=took_ns))
 
     def _moment(self, kind: Kind, watch: Watch | None, target: Target) -> Profile:
         settings = self.settings

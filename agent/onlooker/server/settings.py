@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
 from onlooker.errors import UsageError
 from onlooker.observe.recorder import Pause
@@ -16,8 +15,7 @@ DEFAULT_BACKGROUND_HZ: Final = 10.0
 _MAX_PORT: Final = 65535
 
 
-@dataclass(frozen=True, slots=True)
-class Address:
+class Address(NamedTuple):
     """Where to listen. Port 0 is any free one."""
 
     host: str
@@ -29,8 +27,7 @@ class Address:
         return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
 
 
-@dataclass(frozen=True, slots=True)
-class Settings:
+class Settings(NamedTuple):
     """Which processes, how they are recorded, and what clients may ask for at most.
 
     ``background_hz`` is the rate for what only grows, such as block; 0: it is not recorded.
