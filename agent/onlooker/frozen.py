@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import errno
 import os
-import platform
 import signal
 import threading
 from collections.abc import Iterator
@@ -201,7 +200,7 @@ def _snapshot(pid: int, memory: ProcessMemory) -> tuple[Frozen | None, str]:
     why = _obstacle(pid)
     site = _site(pid, memory)
     if not (why or site):
-        why = f"the instructions for it are not in the process (on {platform.machine()})"
+        why = f"the instructions for it are not in the process (on {os.uname().machine})"
     if why or not site:
         return None, why
     native = _native(memory, lib.ONLOOKER_FREEZE_SNAPSHOT, site, _leftovers(pid))
@@ -265,7 +264,7 @@ def _kib(status: dict[str, str], field: str) -> int:
 
 def _site(pid: int, memory: ProcessMemory) -> tuple[int, int] | None:
     """Where the process has the two instructions that a clone takes; see native/inject.h."""
-    if platform.machine() != "x86_64":
+    if os.uname().machine != "x86_64":
         return None
     try:
         text = [region for region in read_maps(pid) if "x" in region.permissions]

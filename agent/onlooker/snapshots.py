@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Final, NamedTuple
 
 from onlooker.errors import OnlookerError, OutputError, UsageError
-from onlooker.outputs import files, reading
+from onlooker.outputs import files
 
 LOCK_NAME: Final = ".onlooker.lock"
 LOCK_WAIT_S: Final = 60.0
@@ -254,6 +254,8 @@ class _Removal:
 
 
 def _is_ours(path: Path) -> bool:
+    from onlooker.outputs import reading  # not before it is needed, for it loads protobuf
+
     try:
         return any(_OUR_COMMENT.match(comment) for comment in reading.comments(path))
     except OnlookerError:

@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import onlooker.frozen
 import pytest
@@ -148,7 +149,7 @@ def test_no_snapshot_without_memory(busy: Target, monkeypatch: pytest.MonkeyPatc
 
 
 def test_no_snapshot_on_another_processor(busy: Target, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("platform.machine", lambda: "riscv64")
+    monkeypatch.setattr("os.uname", lambda: SimpleNamespace(machine="riscv64"))
     assert_stopped_instead(busy.pid, "riscv64")
 
 
