@@ -9,8 +9,11 @@ import pytest
 from onlooker import Profile, Target
 
 from tests.conftest import StartTarget
+from tests.enough import MEASURES
 from tests.interpreters import Interpreter
 from tests.stacks import short_name
+
+pytestmark = MEASURES
 
 WAITS = Path("waits.py")
 HOG = Path("hog.py")

@@ -10,7 +10,10 @@ from onlooker.runtime.maps import read_maps
 
 from tests.commands import wait_until
 from tests.conftest import StartTarget
+from tests.enough import MEASURES
 from tests.interpreters import PROGRAMS, Interpreter, Target
+
+pytestmark = MEASURES
 
 PROGRAM = Path("frozen.py")
 MIB = 24

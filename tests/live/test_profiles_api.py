@@ -13,7 +13,10 @@ from onlooker.outputs import profile_pb2 as pb
 from onlooker.profile.model import Profile
 
 from tests.conftest import StartTarget
+from tests.enough import MEASURES
 from tests.interpreters import ROOT, Interpreter
+
+pytestmark = MEASURES
 
 #: Uses as much CPU time as it is told to, and says how much it was.
 BURN = """

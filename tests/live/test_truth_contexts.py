@@ -12,9 +12,12 @@ from onlooker.observe.recorder import Pause
 from onlooker.target import Progress
 
 from tests.conftest import StartTarget
+from tests.enough import MEASURES
 from tests.interpreters import DEADLINE_S, Interpreter
 from tests.packages import packages
 from tests.soak import soak_seconds
+
+pytestmark = MEASURES
 
 PROGRAM = Path("truth_contexts.py")
 NAMES = ("who", "otherwise")

@@ -11,9 +11,12 @@ from pathlib import Path
 from onlooker import Profile, Recording, Target
 
 from tests.conftest import StartTarget
+from tests.enough import MEASURES
 from tests.interpreters import PROGRAMS, Interpreter
 from tests.interpreters import Target as Program
 from tests.stacks import short_name
+
+pytestmark = MEASURES
 
 PROGRAM = Path("truth_work.py")
 

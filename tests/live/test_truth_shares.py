@@ -8,10 +8,12 @@ from onlooker import Recording, Target
 from onlooker.observe.recorder import Pause
 
 from tests.conftest import StartTarget
-from tests.enough import Enough
+from tests.enough import MEASURES, Enough
 from tests.interpreters import Interpreter
 from tests.interpreters import Target as Program
 from tests.stacks import short_name
+
+pytestmark = MEASURES
 
 PROGRAM = Path("truth_shares.py")
 

@@ -9,10 +9,12 @@ from onlooker import Profile, Recording, Target
 from onlooker.target import Progress
 
 from tests.conftest import StartTarget
-from tests.enough import Enough
+from tests.enough import MEASURES, Enough
 from tests.interpreters import Interpreter
 from tests.interpreters import Target as Program
 from tests.stacks import short_name
+
+pytestmark = MEASURES
 
 MANY = Path("truth_many.py")
 INTERPRETERS = Path("truth_interpreters.py")

@@ -10,7 +10,10 @@ from onlooker.recording import STOPPED, TARGET_ENDED
 from onlooker.watch import Watch
 
 from tests.conftest import StartTarget
+from tests.enough import MEASURES
 from tests.interpreters import Interpreter
+
+pytestmark = MEASURES
 
 WAITS = Path("waits.py")
 
