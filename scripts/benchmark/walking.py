@@ -16,7 +16,7 @@ from .targets import Target
 from .tools import Tools
 
 GOALS: Final = {"type": 4.0, "path": 12.0}
-"""CPU time of the whole command, in times of reading the memory once."""
+"""CPU time for the objects, in times of reading the memory once."""
 
 _PIECE: Final = 1 << 20
 
@@ -31,11 +31,18 @@ class Walking:
     heap_mib: float
     read_s: float
     cpu_s: float
+    empty_s: float
+    """The same of the command for a program without objects of its own: to start, above all."""
     peak_mib: float
 
     @property
     def times_reading(self) -> float:
-        """How much more it took than reading the memory once."""
+        """How much longer the objects took than reading the memory once."""
+        return (self.cpu_s - self.empty_s) / self.read_s
+
+    @property
+    def whole_times_reading(self) -> float:
+        """The same of the whole command."""
         return self.cpu_s / self.read_s
 
     @property
@@ -51,6 +58,7 @@ class Walking:
             "objects": self.objects,
             "heap_mib": round(self.heap_mib),
             "times_reading": round(self.times_reading, 2),
+            "whole_times_reading": round(self.whole_times_reading, 2),
             "peak_mib": round(self.peak_mib),
         }
 
@@ -60,11 +68,13 @@ def walking(tools: Tools, millions: int, rounds: int) -> list[Walking]:
     with (
         tempfile.TemporaryDirectory() as folder,
         Target(tools, "3.14", "objects.py", millions) as target,
+        Target(tools, "3.14", "objects.py", 0) as empty,
     ):
         profile = Path(folder) / "heap.pb.gz"
-        command = [*tools.onlooker, "heap", "--pid", str(target.pid), "--json", "-o", str(profile)]
+        command = [*tools.onlooker, "heap", "--json", "-o", str(profile)]
         reads_s: list[float] = []
         cpu_s: dict[str, list[float]] = {by: [] for by in GOALS}
+        empty_s: dict[str, list[float]] = {by: [] for by in GOALS}
         peak_kib = dict.fromkeys(GOALS, 0)
         told: dict[str, Any] = {}
         size = 0
@@ -72,7 +82,9 @@ def walking(tools: Tools, millions: int, rounds: int) -> list[Walking]:
             size, read_s = _read(target.pid)
             reads_s.append(read_s)
             for by in GOALS:
-                done = run([*command, "--by", by], limit_s=900).checked()
+                done = run([*command, "--by", by, "--pid", str(empty.pid)]).checked()
+                empty_s[by].append(done.cpu_s)
+                done = run([*command, "--by", by, "--pid", str(target.pid)], limit_s=900).checked()
                 told = json.loads(done.stdout)
                 cpu_s[by].append(done.cpu_s)
                 peak_kib[by] = max(peak_kib[by], done.peak_rss_kib)
@@ -84,6 +96,7 @@ def walking(tools: Tools, millions: int, rounds: int) -> list[Walking]:
                 size / (1 << 20),
                 statistics.median(reads_s),
                 statistics.median(cpu_s[by]),
+                statistics.median(empty_s[by]),
                 peak_kib[by] / 1024,
             )
             for by in GOALS
