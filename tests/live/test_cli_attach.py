@@ -142,7 +142,11 @@ def test_by_name(busy: Target, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_a_signal_ends_it_early(busy: Target, tmp_path: Path, number: signal.Signals) -> None:
-    with Command("attach", "--pid", busy.pid, "-v", "-o", "it.pb.gz", cwd=tmp_path) as command:
+    with Command(
+        *("attach", "--pid", busy.pid, "-v", "-o", "it.pb.gz"),
+        cwd=tmp_path,
+        preexec=lambda: signal.signal(number, signal.SIG_DFL),  # the tests may run by nohup
+    ) as command:
         command.wait_until_it_records()
         command.process.send_signal(number)
         done = command.finish().ok()

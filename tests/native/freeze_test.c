@@ -138,7 +138,8 @@ static int epoll_fd, listener, other_pipe[2];
 static struct sockaddr_un {
     sa_family_t family;
     char path[32];
-} address = {AF_UNIX, "\0onlooker-freeze-test"};
+} address = {.family = AF_UNIX};
+static socklen_t address_bytes = sizeof address; /* of the one that the kernel chooses */
 
 static bool sleeps(void)
 {
@@ -225,7 +226,7 @@ static bool awaits_signal(void)
 static bool serves(void)
 {
     int fd = socket(AF_UNIX, SOCK_STREAM, 0);
-    bool connected = !connect(fd, (struct sockaddr *)&address, sizeof address);
+    bool connected = !connect(fd, (struct sockaddr *)&address, address_bytes);
     close(fd);
     kill(getpid(), SIGUSR1);
     return sleeps() && connected && write(target->pipe[1], "x", 1) == 1;
@@ -258,7 +259,8 @@ static void wait_in_all_ways(void)
     sigprocmask(SIG_BLOCK, &set, NULL);
     listener = socket(AF_UNIX, SOCK_STREAM, 0);
     epoll_fd = epoll_create1(EPOLL_CLOEXEC);
-    if (bind(listener, (struct sockaddr *)&address, sizeof address) || listen(listener, 9) ||
+    if (bind(listener, (struct sockaddr *)&address, sizeof address.family) ||
+        getsockname(listener, (struct sockaddr *)&address, &address_bytes) || listen(listener, 9) ||
         pipe2(other_pipe, O_CLOEXEC))
         _exit(1);
     for (size_t i = 1; i < WAITS; i++)
