@@ -436,8 +436,6 @@ def _parent(pid: int) -> int:
 
 def _has_ended(pid: int) -> bool:
     try:
-        status = read_status(pid)
+        return "VmSize" not in read_status(pid)  # its memory goes a moment before it is dead
     except OSError:
         return True
-    # Its memory goes first, a moment before it is dead.
-    return "VmSize" not in status or status.get("State", "")[:1] in {"Z", "X"}
