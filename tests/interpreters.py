@@ -4,7 +4,6 @@ import dataclasses
 import functools
 import json
 import os
-import platform
 import selectors
 import shutil
 import subprocess
@@ -196,16 +195,6 @@ class Target:
 
     def __repr__(self) -> str:
         return f"<Target {self.pid}: {' '.join(self.argv)}>"
-
-
-def await_reading(pid: int) -> None:
-    """Waits until a process's main thread waits for input: nothing that it said before changes."""
-    calls = {"x86_64": "0", "aarch64": "63"}  # read(2)
-    waiting = [calls[platform.machine()], "0x0"]
-    ends_at = time.monotonic() + DEADLINE_S
-    while Path(f"/proc/{pid}/syscall").read_text().split()[:2] != waiting:
-        assert time.monotonic() < ends_at, f"process {pid} does not wait for input"
-        time.sleep(0.001)
 
 
 def target_environment(extra: Mapping[str, str]) -> dict[str, str]:

@@ -9,7 +9,7 @@ import socket
 import ssl
 import subprocess
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -93,8 +93,11 @@ class Server:
 
     def files(self) -> list[str]:
         """What the files are that the server has open."""
-        folder = Path(f"/proc/{self.pid}/fd")
-        return [str(path.readlink()) for path in folder.iterdir() if path.is_symlink()]
+        files = []
+        for descriptor in Path(f"/proc/{self.pid}/fd").iterdir():
+            with suppress(FileNotFoundError):  # it has closed it just now
+                files.append(str(descriptor.readlink()))
+        return files
 
     def end(self) -> Finished:
         """Ends it as a service manager does; what it did."""
@@ -176,9 +179,3 @@ def serve_busy() -> Iterator[Served]:
         assert target.read_line() == "ready"
         with Server(*("--pid", target.pid, "--max-seconds", 100, "--background-rate", 0)) as server:
             yield Served(target, server)
-
-
-def cpu_s(pid: int) -> float:
-    """The CPU time of a process, as the kernel has it."""
-    threads = Path(f"/proc/{pid}/task").glob("*/schedstat")
-    return sum(int(path.read_text().split()[0]) for path in threads) / 1e9

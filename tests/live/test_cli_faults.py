@@ -15,6 +15,7 @@ import pytest
 from tests.commands import Command, go_pprof, onlooker, wait_until
 from tests.conftest import StartTarget
 from tests.interpreters import DEADLINE_S, PROGRAMS, Interpreter, Target
+from tests.kernel import children, status
 
 BUSY = Path("busy.py")
 WALL = ("--profile", "wall", "-v", "-o", "it.pb.gz")
@@ -25,13 +26,6 @@ def busy(any_interpreter: Interpreter, start_target: StartTarget) -> Target:
     target = start_target(any_interpreter, BUSY)
     assert target.read_line() == "ready"
     return target
-
-
-def status(pid: int, field: str) -> list[str]:
-    """A field of /proc/PID/status for each thread of a process."""
-    threads = Path(f"/proc/{pid}/task").iterdir()
-    texts = [(thread / "status").read_text() for thread in threads]
-    return [re.findall(rf"^{field}:\t(\S+)", text, re.MULTILINE)[0] for text in texts]
 
 
 # What the target does when it is told to, each with its line in the target.
@@ -70,14 +64,14 @@ def test_target_that_ends(
     assert f"ended: {why}" in go_pprof("-comments", "it.pb.gz", cwd=tmp_path)
     if "executes" in what:
         assert target.process.poll() is None
-        assert set(status(target.pid, "TracerPid")) == {"0"}
+        assert status(target.pid, "TracerPid") == {"0"}
     else:
         target.process.wait()
 
 
 def test_target_that_is_stopped(busy: Target, tmp_path: Path) -> None:
     os.kill(busy.pid, signal.SIGSTOP)
-    wait_until(lambda: set(status(busy.pid, "State")) == {"T"})
+    wait_until(lambda: status(busy.pid, "State") == {"T"})
     arguments = ("attach", "--pid", busy.pid, *WALL)
     with Command(*arguments, cwd=tmp_path, terminal=True) as command:
         command.wait_until_it_records()
@@ -85,7 +79,7 @@ def test_target_that_is_stopped(busy: Target, tmp_path: Path) -> None:
         done = command.finish().ok()
     assert "note: the target is stopped" in done.stderr
     assert "__main__.wait_here" in go_pprof("-top", "-cum", "it.pb.gz", cwd=tmp_path)
-    assert set(status(busy.pid, "State")) == {"T"}
+    assert status(busy.pid, "State") == {"T"}
     os.kill(busy.pid, signal.SIGCONT)
     wait_until(lambda: "T" not in status(busy.pid, "State"))
 
@@ -97,15 +91,15 @@ def test_target_that_is_stopped_meanwhile(busy: Target, tmp_path: Path, pause: s
         command.wait_until_it_records()
         for _ in range(20):
             os.kill(busy.pid, signal.SIGSTOP)
-            wait_until(lambda: set(status(busy.pid, "State")) <= {"T", "t"})
+            wait_until(lambda: status(busy.pid, "State") <= {"T", "t"})
             os.kill(busy.pid, signal.SIGCONT)
             wait_until(lambda: "T" not in status(busy.pid, "State"))
         os.kill(busy.pid, signal.SIGSTOP)
         command.process.send_signal(signal.SIGINT)
         command.finish().ok()
     # The stop was the user's: it is neither lost nor ended.
-    wait_until(lambda: set(status(busy.pid, "State")) == {"T"})
-    assert set(status(busy.pid, "TracerPid")) == {"0"}
+    wait_until(lambda: status(busy.pid, "State") == {"T"})
+    assert status(busy.pid, "TracerPid") == {"0"}
 
 
 def test_target_that_forks(
@@ -157,13 +151,13 @@ def test_another_tracer(
         ) as command:
             done = command.finish().ok()
         assert re.search(rf"note: another tracer is attached .*pid {other.pid}\)", done.stderr)
-        assert set(status(busy.pid, "TracerPid")) == {str(other.pid)}
+        assert status(busy.pid, "TracerPid") == {str(other.pid)}
     assert "another tracer" in go_pprof("-comments", "it.pb.gz", cwd=tmp_path)
     assert "__main__.spin_left" in go_pprof("-top", "it.pb.gz", cwd=tmp_path)
 
 
 SHORT_THREADS = """
-import pathlib, sys, threading
+import contextlib, os, sys, threading
 def short_life():
     sum(range(20_000))
 print("ready", flush=True)
@@ -176,8 +170,10 @@ for _ in range(500):
 # The kernel lets a thread go some moments after Python has joined it.
 states = "Z"
 while "Z" in states and threading.active_count() == 1:
-    stats = [path.read_text() for path in pathlib.Path("/proc/self/task").glob("*/stat")]
-    states = {stat.rpartition(")")[2].split()[0] for stat in stats}
+    states = set()
+    for tid in os.listdir("/proc/self/task"):
+        with contextlib.suppress(OSError), open(f"/proc/self/task/{tid}/stat") as stat:
+            states.add(stat.read().rpartition(")")[2].split()[0])
 print("no zombies", flush=True)
 """
 
@@ -206,12 +202,12 @@ def test_program_outlives_the_agent_that_runs_it(
     always = ("--rate", 20_000, "--pause", "always", *WALL)
     with Command("run", *always, "--", *program, cwd=tmp_path, stdin=subprocess.PIPE) as command:
         command.wait_until_it_records()
-        (pid,) = Path(f"/proc/{command.pid}/task/{command.pid}/children").read_text().split()
-        busy = os.pidfd_open(int(pid))
+        (pid,) = children(command.pid)
+        busy = os.pidfd_open(pid)
         command.process.kill()
         command.process.wait()
-        assert set(status(int(pid), "TracerPid")) == {"0"}
-        wait_until(lambda: set(status(int(pid), "State")) <= {"R", "S"})
+        assert status(pid, "TracerPid") == {"0"}
+        wait_until(lambda: status(pid, "State") <= {"R", "S"})
         assert command.process.stdin
         command.process.stdin.close()  # which is what ends it
         readable, _, _ = select.select([busy], [], [], DEADLINE_S)
@@ -312,10 +308,10 @@ def test_agent_that_is_killed(
                 command.process.wait(moments.uniform(0, 0.2))
             command.process.kill()
             command.process.wait()
-        assert set(status(target.pid, "TracerPid")) == {"0"}
-        wait_until(lambda: set(status(target.pid, "State")) <= {"R", "S", "D"})
+        assert status(target.pid, "TracerPid") == {"0"}
+        wait_until(lambda: status(target.pid, "State") <= {"R", "S", "D"})
         target.send("")
         before, turns = turns, int(target.read_line())
         assert turns != before
-    assert Path(f"/proc/{target.pid}/task/{target.pid}/children").read_text() == ""
+    assert children(target.pid) == []
     assert list(folder.iterdir()) == []

@@ -10,6 +10,7 @@ import pytest
 
 from tests.commands import ONLOOKER, Command, Finished, go_pprof, onlooker
 from tests.interpreters import Interpreter, target_environment
+from tests.kernel import children
 
 SPIN = """
 import os, signal, sys, time
@@ -245,8 +246,8 @@ def test_no_program_is_left_behind_by_demo(tmp_path: Path) -> None:
 def test_demo_ends_its_program_even_if_killed(tmp_path: Path) -> None:
     with Command("demo", "-v", cwd=tmp_path) as command:
         command.wait_until_it_records()
-        children = Path(f"/proc/{command.pid}/task/{command.pid}/children").read_text()
-        program = os.pidfd_open(int(children))
+        (pid,) = children(command.pid)
+        program = os.pidfd_open(pid)
         command.process.kill()
         command.finish()
     # A process's file becomes readable when it ends.

@@ -12,6 +12,7 @@ from tests.commands import wait_until
 from tests.conftest import StartTarget
 from tests.enough import MEASURES
 from tests.interpreters import PROGRAMS, Interpreter, Target
+from tests.kernel import children, status
 
 pytestmark = MEASURES
 
@@ -38,12 +39,8 @@ def private_memory(taken: Frozen) -> dict[int, bytes]:
 
 
 def assert_nothing_is_left(target: Target) -> None:
-    tasks = Path(f"/proc/{target.pid}/task")
-    assert [(task / "children").read_text() for task in tasks.iterdir()] == [""] * len(
-        [*tasks.iterdir()]
-    )
-    statuses = [(task / "status").read_text() for task in tasks.iterdir()]
-    assert all("\nTracerPid:\t0\n" in status for status in statuses)
+    assert children(target.pid) == []
+    assert status(target.pid, "TracerPid") == {"0"}
 
 
 def test_a_snapshot_is_of_one_moment(interpreter: Interpreter, start_target: StartTarget) -> None:
@@ -141,13 +138,12 @@ def test_pid_namespace(interpreter: Interpreter) -> None:
     argv = ["unshare", "--pid", "--fork", "--kill-child", "--mount-proc", "--"]
     with Target([*argv, *interpreter.argv(program, "busy", "1")]) as namespace:
         assert namespace.read_line() == "ready"
-        (pid,) = Path(f"/proc/{namespace.pid}/task/{namespace.pid}/children").read_text().split()
-        children = Path(f"/proc/{pid}/task/{pid}/children")
+        (pid,) = children(namespace.pid)
         for _ in range(3):
-            with frozen(int(pid)) as taken:
+            with frozen(pid) as taken:
                 assert (taken.how, taken.notes) == ("snapshot", ())
-                assert children.read_text().split() == [str(taken.pid)]
+                assert children(pid) == [taken.pid]
                 assert private_memory(taken) == private_memory(taken)
             assert taken.notes == ()
-            assert children.read_text() == ""
+            assert children(pid) == []
         assert ask(namespace)["sigchlds"] == 0

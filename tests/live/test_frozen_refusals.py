@@ -17,8 +17,8 @@ from tests.background import Background
 from tests.commands import wait_until
 from tests.conftest import StartTarget
 from tests.interpreters import PROGRAMS, Interpreter, Target
+from tests.kernel import children, status
 from tests.live.test_frozen import PROGRAM, ask, assert_nothing_is_left
-from tests.live.test_safety_kill import threads
 
 needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
 
@@ -276,13 +276,13 @@ def test_a_stuck_thread_is_named(
     """
     target = start_target(any_interpreter, source)
     assert target.read_line() == "ready"
-    wait_until(lambda: threads(target.pid, "State") == {"D"})
+    wait_until(lambda: status(target.pid, "State") == {"D"})
     named = f"thread {target.pid} .* did not stop within"
     with pytest.raises(OnlookerError, match=named) as info, frozen(target.pid):
         pass
     assert "vfork" in info.value.hint
-    wait_until(lambda: threads(target.pid, "TracerPid") == {"0"})
-    (child,) = Path(f"/proc/{target.pid}/task/{target.pid}/children").read_text().split()
+    wait_until(lambda: status(target.pid, "TracerPid") == {"0"})
+    (child,) = children(target.pid)
     os.kill(int(child), signal.SIGKILL)
 
 

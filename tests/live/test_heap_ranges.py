@@ -6,7 +6,8 @@ from onlooker.runtime.collector import list_heads
 from onlooker.runtime.locate import locate
 
 from tests.conftest import StartTarget
-from tests.interpreters import Interpreter, await_reading
+from tests.interpreters import Interpreter
+from tests.kernel import await_reading
 
 GIB = 1 << 30
 

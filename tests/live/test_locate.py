@@ -20,6 +20,7 @@ from onlooker.runtime.version import version_in_banner
 
 from tests.conftest import StartTarget
 from tests.interpreters import Interpreter, Target
+from tests.kernel import children
 
 FACTS = Path("facts.py")
 
@@ -111,10 +112,7 @@ def test_pid_namespace(interpreter: Interpreter) -> None:
     program = interpreter.path_in_target(Path(__file__).parent.parent / "programs" / FACTS)
     with in_pid_namespace(interpreter.argv(program)) as namespace:
         facts = namespace.read_json()
-        (pid,) = map(
-            int,
-            Path(f"/proc/{namespace.pid}/task/{namespace.pid}/children").read_text().split(),
-        )
+        (pid,) = children(namespace.pid)
         runtime = locate(pid)
         assert_located(runtime, facts)
         assert runtime.pid == pid

@@ -2,7 +2,6 @@
 
 import os
 import signal
-from pathlib import Path
 
 import pytest
 from onlooker.observe.recorder import Pause
@@ -11,6 +10,7 @@ from tests.background import Background
 from tests.commands import wait_until
 from tests.conftest import StartTarget
 from tests.interpreters import Interpreter
+from tests.kernel import children
 
 SIGNALS = 400
 
@@ -161,4 +161,4 @@ def test_children_are_unharmed(interpreter: Interpreter, start_target: StartTarg
             target.send("")
             assert target.read_line() == "7 8 9"
     assert background.recording.counters.paused > 0
-    assert Path(f"/proc/{target.pid}/task/{target.pid}/children").read_text() == ""
+    assert children(target.pid) == []

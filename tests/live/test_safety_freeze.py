@@ -6,7 +6,6 @@ import signal
 import sys
 import threading
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 from onlooker.frozen import frozen
@@ -14,8 +13,8 @@ from onlooker.frozen import frozen
 from tests.commands import wait_until
 from tests.conftest import StartTarget
 from tests.interpreters import Interpreter, Target
+from tests.kernel import children, status
 from tests.live.test_frozen import PROGRAM, ask, assert_nothing_is_left
-from tests.live.test_safety_kill import threads
 
 #: At random moments of freezes that follow each other, so many of a snapshot and of a stop.
 KILLS = 10
@@ -48,14 +47,9 @@ def agents() -> Iterator[Target]:
         yield started
 
 
-def children(pid: int) -> list[int]:
-    tasks = Path(f"/proc/{pid}/task").iterdir()
-    return [int(child) for task in tasks for child in (task / "children").read_text().split()]
-
-
 def is_zombie(pid: int) -> bool:
     try:
-        return threads(pid, "State") == {"Z"}
+        return status(pid, "State") == {"Z"}
     except FileNotFoundError:  # the agent was killed while the target reaped it
         return True
 
@@ -74,7 +68,7 @@ def test_killed_at_any_moment(
         threading.Event().wait(moments.uniform(0, 0.02))
         os.kill(agent, signal.SIGKILL)
         assert agents.read_line() == str(int(signal.SIGKILL))
-        assert threads(target.pid, "TracerPid") == {"0"}
+        assert status(target.pid, "TracerPid") == {"0"}
         # No clone ever runs: what is left is dead, and is nobody's to wait for.
         wait_until(lambda: all(map(is_zombie, children(target.pid))))
         assert len(children(target.pid)) <= 1

@@ -6,13 +6,13 @@ import signal
 import sys
 import threading
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
 from tests.commands import wait_until
 from tests.conftest import StartTarget
 from tests.interpreters import Interpreter, Target
+from tests.kernel import children, status
 
 #: At random moments and in the middle of a stop, so many each: a hundred on ten interpreters.
 KILLS = 5
@@ -54,20 +54,11 @@ def agents() -> Iterator[Target]:
         yield started
 
 
-def threads(pid: int, field: str) -> set[str]:
-    """A field of /proc/PID/status, of all threads."""
-    found = set()
-    for thread in Path(f"/proc/{pid}/task").iterdir():
-        lines = (thread / "status").read_text().splitlines()
-        found |= {line.split()[1] for line in lines if line.startswith(f"{field}:")}
-    return found
-
-
 def is_held(agent: int, target: int) -> bool:
     """Stops the agent; whether it holds a thread of the target now. If not, lets it go on."""
     os.kill(agent, signal.SIGSTOP)
-    wait_until(lambda: threads(agent, "State") == {"T"})
-    if str(agent) in threads(target, "TracerPid"):
+    wait_until(lambda: status(agent, "State") == {"T"})
+    if str(agent) in status(target, "TracerPid"):
         return True
     os.kill(agent, signal.SIGCONT)
     return False
@@ -95,8 +86,8 @@ def test_a_hundred_kills(
             )  # while it starts, looks around or records
         os.kill(agent, signal.SIGKILL)
         assert agents.read_line() == str(int(signal.SIGKILL))
-        assert threads(target.pid, "TracerPid") == {"0"}
-        wait_until(lambda: threads(target.pid, "State") <= {"R", "S", "D"})
+        assert status(target.pid, "TracerPid") == {"0"}
+        wait_until(lambda: status(target.pid, "State") <= {"R", "S", "D"})
         before = turns_of(target)
         wait_until(lambda before=before: turns_of(target) != before)  # type: ignore[misc]
-    assert Path(f"/proc/{target.pid}/task/{target.pid}/children").read_text() == ""
+    assert children(target.pid) == []

@@ -12,6 +12,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from tests.commands import wait_until
 from tests.conftest import StartTarget
 from tests.interpreters import Interpreter
+from tests.kernel import cpu_s
 from tests.server import (
     BUSY,
     ERROR,
@@ -21,7 +22,6 @@ from tests.server import (
     Answer,
     Served,
     Server,
-    cpu_s,
     error,
     finish,
     go_pprof_fetch,

@@ -14,13 +14,13 @@ from tests.background import Background
 from tests.commands import wait_until
 from tests.conftest import StartTarget
 from tests.interpreters import Interpreter
+from tests.kernel import cpu_s, status
 from tests.server import (
     BUSY,
     TOO_LONG,
     Answer,
     Served,
     Server,
-    cpu_s,
     error,
     finish,
     go_pprof_fetch,
@@ -169,8 +169,7 @@ def test_sigterm(any_interpreter: Interpreter, start_target: StartTarget, asked:
             answer = finish(connection)
             connection.close()
             assert answer == error(503, "the server is ending")
-    states = {path.read_text() for path in Path(f"/proc/{target.pid}/task").glob("*/status")}
-    assert all("TracerPid:\t0" in state for state in states)
+    assert status(target.pid, "TracerPid") == {"0"}
 
 
 def test_slow_clients_are_in_nobodys_way(served: Served) -> None:

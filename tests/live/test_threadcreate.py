@@ -3,7 +3,6 @@
 import io
 import os
 import random
-import re
 import signal
 import subprocess
 import sys
@@ -11,7 +10,6 @@ import threading
 from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -24,6 +22,7 @@ from tests.background import Background
 from tests.commands import Command, go_pprof, onlooker, wait_until
 from tests.conftest import StartTarget
 from tests.interpreters import Interpreter, Target
+from tests.kernel import children, status
 from tests.live.test_safety_calls import COUNTS_SIGNALS, INTERRUPTIBLE, MAKES_CHILDREN
 from tests.server import Server
 
@@ -153,7 +152,7 @@ def test_every_creation(
     for kind in kinds[:-1]:
         assert recording.counters.lost == 0
         assert len(recording.profile(kind).samples)
-    assert _tracers(target.pid) == {"0"}
+    assert status(target.pid, "TracerPid") == {"0"}
 
 
 @pytest.mark.parametrize("kinds", [("threadcreate",), ("wall", "threadcreate")])
@@ -220,7 +219,7 @@ def test_children_are_unharmed(interpreter: Interpreter, start_target: StartTarg
             assert target.read_line() == "7 8 9"
     # None of them is a thread.
     assert not counts(background.recording.profile("threadcreate"), "while watched")
-    assert Path(f"/proc/{target.pid}/task/{target.pid}/children").read_text() == ""
+    assert children(target.pid) == []
 
 
 # Creates threads all the time, until it ends, or executes a program, as a line says.
@@ -260,7 +259,7 @@ def test_a_target_that_ends(
     if word == "exit":
         assert target.process.wait() == 3
     else:
-        assert _tracers(target.pid) == {"0"}
+        assert status(target.pid, "TracerPid") == {"0"}
 
 
 # As in tests/live/test_safety_kill.py.
@@ -295,22 +294,13 @@ def test_kills(interpreter: Interpreter, start_target: StartTarget, agents: Targ
         threading.Event().wait(moments.uniform(0, 0.05))
         os.kill(agent, signal.SIGKILL)
         assert agents.read_line() == str(int(signal.SIGKILL))
-        assert _tracers(target.pid) == {"0"}
+        assert status(target.pid, "TracerPid") == {"0"}
         before = _newest(target.pid)
         wait_until(lambda before=before: _newest(target.pid) != before)  # type: ignore[misc]
 
 
-def _tracers(pid: int) -> set[str]:
-    """The TracerPid of all threads of a process that creates some all the time."""
-    found = set()
-    for thread in Path(f"/proc/{pid}/task").iterdir():
-        with suppress(FileNotFoundError, ProcessLookupError):
-            found |= set(re.findall(r"TracerPid:\s*(\d+)", (thread / "status").read_text()))
-    return found
-
-
 def _watches(agent: int, pid: int) -> bool:
-    return any(Path(f"/proc/{agent}/task/{tracer}").exists() for tracer in _tracers(pid))
+    return any(Path(f"/proc/{agent}/task/{tracer}").exists() for tracer in status(pid, "TracerPid"))
 
 
 def _newest(pid: int) -> int:
@@ -357,7 +347,7 @@ def test_lookup(any_interpreter: Interpreter, start_target: StartTarget) -> None
         text = io.BytesIO()
         named.write_to(text, debug=1)
         assert text.getvalue().startswith(b"threadcreate profile: total 5\n3 @ 0x")
-        assert _tracers(target.pid) == {"0"}
+        assert status(target.pid, "TracerPid") == {"0"}
 
 
 def test_over_http(any_interpreter: Interpreter, start_target: StartTarget, tmp_path: Path) -> None:

@@ -14,6 +14,7 @@ from tests.conftest import StartTarget
 from tests.enough import MEASURES
 from tests.interpreters import PROGRAMS, Interpreter
 from tests.interpreters import Target as Program
+from tests.kernel import children
 from tests.stacks import short_name
 
 pytestmark = MEASURES
@@ -148,8 +149,7 @@ def test_pid_namespace(interpreter: Interpreter) -> None:
     with ExitStack() as stack:
         namespace = stack.enter_context(Program([*argv, *interpreter.argv(program, "busy")]))
         ids = namespace.read_json()
-        children = Path(f"/proc/{namespace.pid}/task/{namespace.pid}/children")
-        (pid,) = map(int, children.read_text().split())
+        (pid,) = children(namespace.pid)
         assert pid not in ids["burn"]
         whole = Account(lambda: process_ns(pid))
         profile = record(pid, 0.5, 100, whole).profile("cpu")

@@ -8,7 +8,8 @@ from onlooker.observe.tasks import native_roots, tasks_layout
 from onlooker.runtime.asyncio_roots import TaskRoots
 from onlooker.runtime.locate import Runtime, locate
 
-from tests.interpreters import PROGRAMS, Interpreter, Target, await_reading
+from tests.interpreters import PROGRAMS, Interpreter, Target
+from tests.kernel import await_reading
 from tests.native.recordings import Recording, write_flat
 from tests.native.replay import captured_pages
 

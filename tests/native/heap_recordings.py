@@ -14,7 +14,8 @@ from onlooker.runtime.locate import Runtime, locate
 from onlooker.runtime.objects import Objects
 from onlooker.runtime.states import interpreters
 
-from tests.interpreters import PROGRAMS, Interpreter, Target, await_reading
+from tests.interpreters import PROGRAMS, Interpreter, Target
+from tests.kernel import await_reading
 
 PIECE_BYTES = 1 << 20
 PAGE_BYTES = 4096
