@@ -19,7 +19,10 @@ bool space_init(space *space, int fd, const heap_range *ranges, uint32_t count,
     space->ranges = calloc(count + 1, sizeof *space->ranges);
     space->first = calloc(count + 1, sizeof *space->first);
     space->tags = malloc(windows * sizeof *space->tags);
-    space->windows = array_new(windows, WINDOW_BYTES);
+    /* As large arrays of malloc's are not: the kernel copies page by page, and `rep movsb` to 8 or
+     * 16 bytes behind the place in a page that it copies from takes three times as long (Zen). */
+    space->windows = aligned_alloc(WINDOW_BYTES, windows * WINDOW_BYTES);
+    prefer_huge_pages(space->windows, windows * WINDOW_BYTES);
     if (!space->ranges || !space->first || !space->tags || !space->windows)
         return false;
     memset(space->tags, 0xff, windows * sizeof *space->tags);

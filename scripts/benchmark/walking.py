@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import mmap
 import os
 import statistics
 import tempfile
@@ -105,7 +106,7 @@ def walking(tools: Tools, millions: int, rounds: int) -> list[Walking]:
 
 def _read(pid: int) -> tuple[int, float]:
     """The bytes that the process has for itself, and the CPU time that reading them takes."""
-    buffer = bytearray(_PIECE)
+    buffer = memoryview(mmap.mmap(-1, _PIECE))  # of whole pages, which are copied the fastest
     size, began_s = 0, time.process_time()
     with open(f"/proc/{pid}/maps") as maps, open(f"/proc/{pid}/mem", "rb", buffering=0) as memory:
         for line in maps:
@@ -114,7 +115,5 @@ def _read(pid: int) -> tuple[int, float]:
                 continue
             start, end = (int(address, 16) for address in place.split("-"))
             for at in range(start, end, _PIECE):
-                size += os.preadv(
-                    memory.fileno(), [memoryview(buffer)[: min(_PIECE, end - at)]], at
-                )
+                size += os.preadv(memory.fileno(), [buffer[: min(_PIECE, end - at)]], at)
     return size, time.process_time() - began_s
