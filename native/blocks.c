@@ -70,26 +70,37 @@ static uint64_t see_pool(heap *heap, uint64_t at, const unsigned char header[POO
 static void find_pool(heap *heap, uint64_t at, pool *pool)
 {
     unsigned char header[POOL_HEADER_BYTES];
-    *pool = (struct pool){.at = at};
+    *pool = (struct pool){.at = at, .bytes = (uint32_t)heap->layout.pool_size - POOL_HEADER_BYTES};
     if (space_copy(&heap->space, at, header, sizeof header) &&
         (pool->block_size = see_pool(heap, at, header)))
         pool->inverse = UINT64_MAX / pool->block_size + 1;
 }
 
+/* Where a pool that a block may be in is remembered, or another. */
+static pool *pool_of(heap *heap, uint64_t block)
+{
+    uint64_t at = block & -(uint64_t)(uint32_t)heap->layout.pool_size;
+    return &heap->pools[(at >> 12) * 0x9E3779B97F4A7C15u >> (64 - POOLS_BITS)];
+}
+
+/* Whether one of a pool's blocks begins there. */
+static bool is_block(const pool *pool, uint64_t block)
+{
+    /* Whether a number is a multiple, without a division (Lemire, Kaser and Kurz: Faster remainder
+     * by direct computation, 2019). */
+    uint64_t offset = block - pool->at;
+    return pool->block_size && offset - POOL_HEADER_BYTES < pool->bytes &&
+           (offset - POOL_HEADER_BYTES) * pool->inverse < pool->inverse;
+}
+
 /* The size of pymalloc's blocks at this address, 0 if it isn't one's. */
 static uint64_t pymalloc_size(heap *heap, uint64_t block)
 {
-    uint64_t offset = block & ((uint32_t)heap->layout.pool_size - UINT64_C(1));
-    uint64_t at = block - offset;
-    pool *pool = &heap->pools[(at >> 12) * 0x9E3779B97F4A7C15u >> (64 - POOLS_BITS)];
+    uint64_t at = block & -(uint64_t)(uint32_t)heap->layout.pool_size;
+    pool *pool = pool_of(heap, block);
     if (pool->at != at)
         find_pool(heap, at, pool);
-    /* Whether a number is a multiple, without a division (Lemire, Kaser and Kurz: Faster remainder
-     * by direct computation, 2019). */
-    return pool->block_size && offset >= POOL_HEADER_BYTES &&
-                   (offset - POOL_HEADER_BYTES) * pool->inverse < pool->inverse
-               ? pool->block_size
-               : 0;
+    return is_block(pool, block) ? pool->block_size : 0;
 }
 
 void heap_get_pools(heap *heap, heap_pools *out)
@@ -97,7 +108,7 @@ void heap_get_pools(heap *heap, heap_pools *out)
     uint64_t pool_size = (uint32_t)heap->layout.pool_size;
     *out = (heap_pools){0};
     for (uint32_t i = 0; i < heap->space.count; i++) {
-        const heap_range *range = &heap->space.ranges[i];
+        const range *range = &heap->space.ranges[i];
         const heap_pools *pools = &heap->pooled[i].pools;
         if (!heap->pooled[i].found)
             continue;
@@ -132,20 +143,20 @@ static uint64_t malloc_size(heap *heap, uint64_t block, uint64_t requested)
                : 0;
 }
 
-void heap_hold(heap *heap, uint64_t block, uint64_t requested)
+/* A block that is in no pool that blocks were in before. */
+static void hold_other(heap *heap, uint64_t block, uint64_t requested)
 {
-    uint64_t all = heap->space.units * UNIT_BYTES;
-    uint64_t taken = heap->totals.bytes + heap->object_bytes;
-    const heap_range *range = space_range(&heap->space, block);
+    const range *range = space_range(&heap->space, block);
     if (!requested || (range && range->image))
         return;
     /* Blocks don't overlap: all of them can't be more than the memory that they are in. */
-    if (!range || requested > range->end - block || taken > all || requested > all - taken) {
+    if (!range || requested > range->end - block || requested > heap->unheld) {
         heap->broken = true;
         return;
     }
     uint64_t size = pymalloc_size(heap, block);
     if (size >= requested) {
+        pool_of(heap, block)->used = true;
         heap->pooled[range - heap->space.ranges].found = true;
         heap->totals.pymalloc_blocks++;
         heap->totals.pymalloc_bytes += size;
@@ -155,5 +166,20 @@ void heap_hold(heap *heap, uint64_t block, uint64_t requested)
         size = requested;
         heap->totals.unsized_bytes += size;
     }
+    heap->unheld -= size < heap->unheld ? size : heap->unheld;
+    heap->object_bytes += size;
+}
+
+void heap_hold(heap *heap, uint64_t block, uint64_t requested)
+{
+    const pool *pool = pool_of(heap, block);
+    uint64_t size = pool->block_size;
+    if (!pool->used || !is_block(pool, block) || requested - 1 >= size || size > heap->unheld) {
+        hold_other(heap, block, requested);
+        return;
+    }
+    heap->totals.pymalloc_blocks++;
+    heap->totals.pymalloc_bytes += size;
+    heap->unheld -= size;
     heap->object_bytes += size;
 }

@@ -69,6 +69,7 @@ heap *heap_new(const heap_layout *layout, const heap_options *options)
     heap->graph = options->graph;
     if (heap_layout_check(layout) && space_init(&heap->space, options->fd, options->ranges,
                                                 options->range_count, options->cache_bytes)) {
+        heap->unheld = heap->space.units * UNIT_BYTES;
         heap->unclaimed = heap->space.units * UNIT_BYTES * CLAIMS + CLAIMS_LEAST;
         types_init(&heap->types, &heap->space, &heap->layout, options->type_type);
         heap->marked = array_new(heap->space.units / 64 + 1, sizeof *heap->marked);
@@ -125,7 +126,7 @@ static uint32_t object_type(heap *heap, uint64_t address)
         return index;
     /* Of a program at a low address a pointer looks like a count, as the one before a pointer to a
      * type does: in an array of such, or in a static type, whose base is one. */
-    const heap_range *range = space_range(&heap->space, words[0]);
+    const range *range = space_range(&heap->space, words[0]);
     return range && range->image ? TYPE_NONE : index;
 }
 
@@ -135,7 +136,7 @@ static bool is_tracked(heap *heap, uint64_t address, const type *type)
     uint64_t next;
     if (!(type->flags & FLAG_GC))
         return false;
-    const heap_range *range = space_range(&heap->space, address);
+    const range *range = space_range(&heap->space, address);
     return range && !range->image &&
            space_word(&heap->space, address - (uint32_t)heap->layout.gc_head_size, &next) &&
            next & ~COLLECTOR_BITS;
@@ -203,10 +204,10 @@ static void visit(heap *heap, uint64_t address, uint32_t index)
     if (!referents_visit(heap, address, type) || heap->broken)
         heap->totals.broken++;
     /* A class that nothing else holds is its instances', for which some of them suffice. */
-    if (type->objects + type->held_objects < INSTANCES_HOLD)
+    if (type->counts[0].objects + type->counts[1].objects < INSTANCES_HOLD)
         heap_refer(heap, type->address, ONLOOKER_HELD_TYPE | ONLOOKER_EDGE_BORROWED);
-    *(heap->held ? &type->held_objects : &type->objects) += 1;
-    *(heap->held ? &type->held_bytes : &type->bytes) += heap->object_bytes;
+    type->counts[heap->held].objects++;
+    type->counts[heap->held].bytes += heap->object_bytes;
     heap->totals.objects++;
     heap->totals.bytes += heap->object_bytes;
     if (heap->graph)
@@ -299,13 +300,17 @@ static int walk_list(heap *heap, uint64_t head, const volatile int32_t *stop,
  * what that refers to may lie before it. */
 static int sweep(heap *heap, const volatile int32_t *stop, volatile uint64_t *done, bool *more)
 {
+    const range *range = heap->space.ranges;
     *more = false;
-    for (uint64_t word = 0; word <= heap->space.units / 64; word++) {
+    for (uint64_t word = 0; word < heap->space.units / 64; word++) {
         uint64_t new;
+        if (word * 64 >= range->first + (range->end - range->start) / UNIT_BYTES)
+            range++;
         while ((new = heap->referenced[word] & ~heap->marked[word])) {
             uint64_t unit = word * 64 + (uint64_t)__builtin_ctzll(new);
+            uint64_t address = range->start + (unit - range->first) * UNIT_BYTES;
             heap->referenced[word] &= ~(new & -new);
-            if (find(heap, space_address(&heap->space, unit), unit) && heap->stack.count)
+            if (find(heap, address, unit) && heap->stack.count)
                 *more = true;
             int result = drain(heap, stop, done);
             if (result != ONLOOKER_OK)
@@ -365,7 +370,7 @@ void heap_get_types(const heap *heap, heap_type *out)
 {
     for (uint32_t i = 0; i < heap->types.count; i++) {
         const type *type = types_get(&heap->types, i);
-        out[i] = (heap_type){type->address, type->objects, type->bytes, type->held_objects,
-                             type->held_bytes};
+        out[i] = (heap_type){type->address, type->counts[false].objects, type->counts[false].bytes,
+                             type->counts[true].objects, type->counts[true].bytes};
     }
 }

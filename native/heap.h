@@ -38,6 +38,8 @@ typedef struct root {
 /* A pool of pymalloc's, or what might have been one: block_size is 0 then. */
 typedef struct pool {
     uint64_t at, block_size, inverse;
+    uint64_t bytes; /* behind its header */
+    bool used;      /* by an object, as far as is known */
 } pool;
 
 /* Of a range: whether objects were in pools there, and the pools that were looked at. */
@@ -67,6 +69,7 @@ struct heap {
     uint64_t object, object_bytes;
     bool broken; /* it contradicts itself */
 
+    uint64_t unheld;    /* bytes that blocks may still have */
     uint64_t unclaimed; /* bytes of references that may still be looked at */
 
     /* With a graph, for each node in the order of visits; node 0 is nobody's. */

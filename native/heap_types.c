@@ -134,6 +134,10 @@ static bool read_type(types *types, uint64_t address, type *out, uint32_t depth)
         !space_word(types->space, address + (uint32_t)layout->type_cached_keys, &out->cached_keys))
         return false;
     find_shape(types, out, load_u64(bytes, layout->type_name), depth);
+    out->plain = (out->shape == SHAPE_ATOM || out->shape == SHAPE_LONG ||
+                  out->shape == SHAPE_BYTES || out->shape == SHAPE_UNICODE) &&
+                 out->fields >= out->basicsize && !out->dictoffset &&
+                 !(out->flags & (FLAG_GC | (uint32_t)layout->preheader_flags));
     return true;
 }
 

@@ -47,7 +47,10 @@ typedef struct type {
     uint64_t cached_keys; /* shared by its instances' dicts, or 0 */
     enum shape shape;
     uint32_t fields; /* where fields begin that the shape doesn't know */
-    uint64_t objects, bytes, held_objects, held_bytes;
+    bool plain;      /* they refer to nothing, and are one block without anything before it */
+    struct {
+        uint64_t objects, bytes;
+    } counts[2]; /* of those that Python's references lead to, and of those that are held */
 } type;
 
 #define TYPE_LIMIT (1u << 20)

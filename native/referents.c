@@ -253,6 +253,12 @@ bool referents_visit(heap *heap, uint64_t address, const type *type)
     uint64_t items = type->itemsize ? items_of(heap, address, type) : 0;
     uint64_t own = type->itemsize ? type_size(type, items) : type->basicsize;
     bool good = true;
+    if (type->plain) {
+        if (type->shape == SHAPE_UNICODE)
+            good = visit_unicode(heap, address, &own);
+        heap_hold(heap, address, own);
+        return good;
+    }
     switch (type->shape) {
     case SHAPE_FIELDS:
     case SHAPE_ATOM:

@@ -17,13 +17,12 @@ bool space_init(space *space, int fd, const heap_range *ranges, uint32_t count,
         windows *= 2;
     space->mask = windows - 1;
     space->ranges = calloc(count + 1, sizeof *space->ranges);
-    space->first = calloc(count + 1, sizeof *space->first);
     space->tags = malloc(windows * sizeof *space->tags);
     /* As large arrays of malloc's are not: the kernel copies page by page, and `rep movsb` to 8 or
      * 16 bytes behind the place in a page that it copies from takes three times as long (Zen). */
     space->windows = aligned_alloc(WINDOW_BYTES, windows * WINDOW_BYTES);
     prefer_huge_pages(space->windows, windows * WINDOW_BYTES);
-    if (!space->ranges || !space->first || !space->tags || !space->windows)
+    if (!space->ranges || !space->tags || !space->windows)
         return false;
     memset(space->tags, 0xff, windows * sizeof *space->tags);
     uint64_t end = 0;
@@ -32,8 +31,8 @@ bool space_init(space *space, int fd, const heap_range *ranges, uint32_t count,
             ranges[i].end > ADDRESS_LIMIT || (ranges[i].start | ranges[i].end) % PAGE_SIZE)
             return false;
         end = ranges[i].end;
-        space->ranges[i] = ranges[i];
-        space->first[i] = space->units;
+        space->ranges[i] =
+            (range){ranges[i].start, ranges[i].end, space->units, ranges[i].image != 0};
         space->units += (ranges[i].end - ranges[i].start) / UNIT_BYTES;
     }
     return true;
@@ -54,10 +53,9 @@ void space_free(space *space)
 {
     space_forget(space);
     free(space->ranges);
-    free(space->first);
 }
 
-const heap_range *space_find_range(space *space, uint64_t address)
+const range *space_find_range(space *space, uint64_t address)
 {
     uint32_t low = 0, high = space->count;
     while (low < high) {
@@ -73,28 +71,26 @@ const heap_range *space_find_range(space *space, uint64_t address)
     return &space->ranges[low];
 }
 
-static bool is_unit_in(const space *space, uint64_t unit, uint32_t range)
+static bool is_unit_in(const range *range, uint64_t unit)
 {
-    return unit >= space->first[range] &&
-           unit - space->first[range] <
-               (space->ranges[range].end - space->ranges[range].start) / UNIT_BYTES;
+    return unit >= range->first && unit - range->first < (range->end - range->start) / UNIT_BYTES;
 }
 
 uint64_t space_address(space *space, uint64_t unit)
 {
     uint32_t low = 0, high = space->count;
-    if (!is_unit_in(space, unit, space->last)) {
+    if (!is_unit_in(&space->ranges[space->last], unit)) {
         while (high - low > 1) {
             uint32_t middle = low + (high - low) / 2;
-            if (space->first[middle] <= unit)
+            if (space->ranges[middle].first <= unit)
                 low = middle;
             else
                 high = middle;
         }
         space->last = low;
     }
-    low = space->last;
-    return space->ranges[low].start + (unit - space->first[low]) * UNIT_BYTES;
+    const range *range = &space->ranges[space->last];
+    return range->start + (unit - range->first) * UNIT_BYTES;
 }
 
 /* By a file, not by process_vm_readv: that pins pages, and to pin one that a snapshot shares with
@@ -137,7 +133,7 @@ static const unsigned char *window(space *space, uint64_t address)
     if (space->tags[slot] == base)
         return bytes;
     space->tags[slot] = UINT64_MAX;
-    const heap_range *last = space->ranges + space->count, *range = space_range(space, address);
+    const range *last = space->ranges + space->count, *range = space_range(space, address);
     if (!range)
         return NULL;
     while (range > space->ranges && range[-1].end > base)
@@ -178,6 +174,6 @@ bool space_load(space *space, uint64_t address, void *out, uint64_t length)
 
 bool space_peek(space *space, uint64_t address, void *out, uint64_t length)
 {
-    const heap_range *range = space_range(space, address);
+    const range *range = space_range(space, address);
     return range && length <= range->end - address && load(space, address, out, length);
 }

@@ -19,10 +19,15 @@
 
 #define RECENT_RANGES 256u
 
+/* A heap_range, and the number that its first unit has. */
+typedef struct range {
+    uint64_t start, end, first;
+    bool image;
+} range;
+
 typedef struct space {
     int fd;
-    heap_range *ranges;
-    uint64_t *first; /* unit of each range */
+    range *ranges;
     uint32_t count;
     uint32_t recent[RECENT_RANGES]; /* that were looked up last, by their addresses' MiB */
     uint32_t last;                  /* that a unit was looked up in last */
@@ -40,12 +45,12 @@ bool space_init(space *space, int fd, const heap_range *ranges, uint32_t count,
 void space_free(space *space);
 
 /* space_range where it is not the one that was looked up last. */
-const heap_range *space_find_range(space *space, uint64_t address);
+const range *space_find_range(space *space, uint64_t address);
 
 /* The range that an address is in, or NULL. */
-static inline const heap_range *space_range(space *space, uint64_t address)
+static inline const range *space_range(space *space, uint64_t address)
 {
-    const heap_range *range = &space->ranges[space->recent[(address >> 20) % RECENT_RANGES]];
+    const range *range = &space->ranges[space->recent[(address >> 20) % RECENT_RANGES]];
     return address >= range->start && address < range->end ? range
                                                            : space_find_range(space, address);
 }
@@ -53,9 +58,8 @@ static inline const heap_range *space_range(space *space, uint64_t address)
 /* The unit at an address, UNIT_NONE if it is in no range or between two units. */
 static inline uint64_t space_unit(space *space, uint64_t address)
 {
-    const heap_range *range = address % UNIT_BYTES ? NULL : space_range(space, address);
-    return range ? space->first[range - space->ranges] + (address - range->start) / UNIT_BYTES
-                 : UNIT_NONE;
+    const range *range = address % UNIT_BYTES ? NULL : space_range(space, address);
+    return range ? range->first + (address - range->start) / UNIT_BYTES : UNIT_NONE;
 }
 
 uint64_t space_address(space *space, uint64_t unit);
@@ -63,7 +67,7 @@ uint64_t space_address(space *space, uint64_t unit);
 /* Whether all of it lies in one range. */
 static inline bool space_has(space *space, uint64_t address, uint64_t length)
 {
-    const heap_range *range = space_range(space, address);
+    const range *range = space_range(space, address);
     return range && length <= range->end - address;
 }
 
