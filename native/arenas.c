@@ -36,8 +36,8 @@ static bool word_in(heap *heap, piece *piece, uint64_t at, uint64_t end, uint64_
     return true;
 }
 
-/* Bytes of free chunks from START on. False if there aren't chunks that lead to END exactly. */
-static bool add_free(heap *heap, piece *piece, uint64_t start, uint64_t end, uint64_t *bytes)
+/* The chunks from START on. False if there aren't such that lead to END exactly. */
+static bool read_chunks(heap *heap, piece *piece, uint64_t start, uint64_t end, heap_arena *out)
 {
     uint64_t at = start, before = 0, free = 0, word;
     while (at < end) {
@@ -51,21 +51,24 @@ static bool add_free(heap *heap, piece *piece, uint64_t start, uint64_t end, uin
         before = size;
         at += size;
     }
-    *bytes = free + before; /* the last one is what no block was made of yet */
+    free += before; /* the last one is what no block was made of yet */
+    *out = (heap_arena){.used = end - start - free, .free = free};
     return at == end;
 }
 
-uint64_t heap_free_bytes(heap *heap, uint64_t start, uint64_t end)
+heap_arena heap_get_arena(heap *heap, uint64_t start, uint64_t end)
 {
-    uint64_t info[3], bytes;
+    static const heap_arena none;
+    uint64_t info[3];
     piece piece = {0};
+    heap_arena arena;
     if (start % HEAP_MAX_SIZE) /* the first arena, whose state is a static variable */
-        return add_free(heap, &piece, start, end, &bytes) ? bytes : 0;
+        return read_chunks(heap, &piece, start, end, &arena) ? arena : none;
     if (!space_peek(&heap->space, start, info, sizeof info) || info[0] - start > HEAP_INFO_MOST ||
         info[2] > end - start)
-        return 0;
+        return none;
     for (uint64_t skip = MALLOC_STATE_LEAST; skip < MALLOC_STATE_MOST; skip += ALIGNMENT)
-        if (add_free(heap, &piece, info[0] + skip, start + info[2], &bytes))
-            return bytes;
-    return 0;
+        if (read_chunks(heap, &piece, info[0] + skip, start + info[2], &arena))
+            return arena;
+    return none;
 }

@@ -6,6 +6,7 @@
  * blocks of one size of 32. */
 #define POOL_COUNT 0u
 #define POOL_SZIDX 36u
+#define POOL_NEXTOFFSET 40u /* of what no block was made of yet */
 #define POOL_MAXNEXTOFFSET 44u
 #define POOL_HEADER_BYTES 48u
 #define SIZE_CLASSES 32u
@@ -55,13 +56,14 @@ static uint64_t see_pool(heap *heap, uint64_t at, const unsigned char header[POO
     uint64_t size = pool_block_size(heap, header), count = load_u32(header, POOL_COUNT);
     if (!size || count > pool_size / size || !space_has(&heap->space, at, pool_size))
         return size;
+    uint64_t begun = PAGE_OF(load_u32(header, POOL_NEXTOFFSET) + (PAGE_SIZE - UINT64_C(1)));
     heap_pools *pools = &heap->pooled[space_range(&heap->space, at) - heap->space.ranges].pools;
     uint64_t place = place_of(heap, space_unit(&heap->space, at));
     if (bit_get(heap->seen_pools, place))
         return size;
     bit_set(heap->seen_pools, place);
     pools->pools++;
-    pools->bytes += pool_size;
+    pools->bytes += begun < pool_size ? begun : pool_size;
     pools->used_blocks += count;
     pools->used_bytes += count * size;
     return size;
@@ -128,19 +130,26 @@ void heap_get_pools(heap *heap, heap_pools *out)
     }
 }
 
-/* What malloc_usable_size says of a block, 0 if glibc hasn't allocated it for REQUESTED bytes. */
-static uint64_t malloc_size(heap *heap, uint64_t block, uint64_t requested)
+/* What malloc_usable_size says of a block, 0 if glibc hasn't allocated it for REQUESTED bytes.
+ * *MAPPED: it has a mapping of its own. */
+static uint64_t malloc_size(heap *heap, uint64_t block, uint64_t requested, bool *mapped)
 {
     uint64_t word;
     if (block % ALIGNMENT || !space_word(&heap->space, block - 8, &word))
         return 0;
     uint64_t chunk = word & ~(uint64_t)CHUNK_FLAGS;
-    bool mmapped = word & CHUNK_MMAPPED;
-    uint64_t usable = chunk - (mmapped ? 16 : 8);
+    *mapped = word & CHUNK_MMAPPED;
+    uint64_t usable = chunk - (*mapped ? 16 : 8);
     return chunk >= 32 && usable >= requested &&
-                   usable - requested <= (mmapped ? PAGE_SLACK : CHUNK_SLACK)
+                   usable - requested <= (*mapped ? PAGE_SLACK : CHUNK_SLACK)
                ? usable
                : 0;
+}
+
+const heap_block *heap_mapped_blocks(const heap *heap, uint64_t *count)
+{
+    *count = heap->mapped.count;
+    return heap->mapped.items;
 }
 
 /* A block that is in no pool that blocks were in before. */
@@ -154,14 +163,18 @@ static void hold_other(heap *heap, uint64_t block, uint64_t requested)
         heap->broken = true;
         return;
     }
+    bool mapped;
     uint64_t size = pymalloc_size(heap, block);
     if (size >= requested) {
         pool_of(heap, block)->used = true;
         heap->pooled[range - heap->space.ranges].found = true;
         heap->totals.pymalloc_blocks++;
         heap->totals.pymalloc_bytes += size;
-    } else if ((size = malloc_size(heap, block, requested))) {
+    } else if ((size = malloc_size(heap, block, requested, &mapped))) {
         heap->totals.malloc_bytes += size;
+        heap_block *added = mapped ? series_add(heap, &heap->mapped, sizeof *added) : NULL;
+        if (added)
+            *added = (heap_block){block, size};
     } else {
         size = requested;
         heap->totals.unsized_bytes += size;

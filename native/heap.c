@@ -93,7 +93,8 @@ void heap_free(heap *heap)
     blocks_free(heap);
     series *all[] = {&heap->stack,      &heap->lists,      &heap->units,   &heap->node_types,
                      &heap->bytes,      &heap->first_edge, &heap->targets, &heap->labels,
-                     &heap->name_items, &heap->name_text,  &heap->roots,   &heap->large_bytes};
+                     &heap->name_items, &heap->name_text,  &heap->roots,   &heap->large_bytes,
+                     &heap->mapped};
     for (size_t i = 0; i < sizeof all / sizeof *all; i++)
         free(all[i]->items);
     free(heap->ordered);

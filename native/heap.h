@@ -69,6 +69,7 @@ struct heap {
     uint64_t object, object_bytes;
     bool broken; /* it contradicts itself */
 
+    series mapped;      /* blocks with a mapping of their own */
     uint64_t unheld;    /* bytes that blocks may still have */
     uint64_t unclaimed; /* bytes of references that may still be looked at */
 

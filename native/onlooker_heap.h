@@ -85,7 +85,7 @@ typedef struct heap_totals {
     uint64_t objects, bytes;
     uint64_t pymalloc_blocks, pymalloc_bytes; /* in blocks of pymalloc's */
     uint64_t malloc_bytes;                    /* in larger blocks */
-    uint64_t unsized_bytes; /* of these, whose block does not say how large it is */
+    uint64_t unsized_bytes;                   /* in blocks that do not say how large they are */
     uint64_t broken; /* objects that contradict themselves or claim more than there is: memory that
                       * moved, or a bug */
     uint64_t read_bytes; /* of the target's memory */
@@ -93,7 +93,7 @@ typedef struct heap_totals {
 
 /* What pymalloc has from the system, and how much of it is in use by whomever. */
 typedef struct heap_pools {
-    uint64_t pools, bytes;            /* of all, and of their memory */
+    uint64_t pools, bytes; /* of all, and of their pages, but for those that nothing is in yet */
     uint64_t used_blocks, used_bytes; /* blocks that were handed out */
 } heap_pools;
 
@@ -127,9 +127,23 @@ void heap_get_totals(const heap *heap, heap_totals *totals);
 /* Looks through the parts of memory in which there were objects of pymalloc's. */
 void heap_get_pools(heap *heap, heap_pools *out);
 
-/* Bytes that glibc's malloc has free in the mapping [heap], or in one that it has made for blocks
- * of other threads; 0 if that is none. */
-uint64_t heap_free_bytes(heap *heap, uint64_t start, uint64_t end);
+/* A block of memory of an object's. */
+typedef struct heap_block {
+    uint64_t address, bytes;
+} heap_block;
+
+/* Those that malloc has made a mapping for. */
+const heap_block *heap_mapped_blocks(const heap *heap, uint64_t *count);
+
+/* What glibc's malloc has in a mapping, in bytes: blocks that were handed out to whomever, each
+ * with the word before it, and what is free. */
+typedef struct heap_arena {
+    uint64_t used, free;
+} heap_arena;
+
+/* Looks through the mapping [heap], or one that malloc has made for blocks of other threads; zeros
+ * if it is none. */
+heap_arena heap_get_arena(heap *heap, uint64_t start, uint64_t end);
 
 uint32_t heap_type_count(const heap *heap);
 void heap_get_types(const heap *heap, heap_type *out);

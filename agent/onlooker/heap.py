@@ -15,7 +15,8 @@ from onlooker.observe.heap import Heap, HeapTotals, HeapType
 from onlooker.observe.heap_ranges import heap_ranges
 from onlooker.observe.memory_rows import (
     MemoryRow,
-    malloc_free,
+    malloc_arenas,
+    mapped_bytes,
     memory_rows,
     read_mappings,
     resident,
@@ -122,13 +123,15 @@ def _objects(
             graph=by == "path",
             progress=lambda count: progress("walking", count),
         ) as heap:
-            pools = heap.pools()
-            free = malloc_free(mappings, heap.free_bytes) if mappings else 0
-            picture.release()
             totals, types = heap.totals, heap.types
+            rows = []
+            if mappings:
+                mapped = mapped_bytes(picture.pid, heap.mapped_blocks())
+                malloc = malloc_arenas(mappings, heap.arena)
+                rows = memory_rows(resident(mappings), totals, heap.pools(), malloc, mapped)
+            picture.release()
             progress("finding owners", totals.objects)
             sites = _sites(heap, by)
-    rows = memory_rows(resident(mappings), totals, pools, free) if mappings else []
     notes = (*picture.notes, *_doubts(totals))
     comments = (_how(picture), *_about_objects(by, totals), *notes)
     return MemoryPicture(

@@ -1,6 +1,7 @@
 """Resident memory is that of the moment at which a process was frozen, as its kernel tells it."""
 
 import pytest
+from onlooker import Target
 from onlooker.heap import still
 from onlooker.memory import Freeze
 from onlooker.observe.heap_ranges import HeapRange, heap_ranges
@@ -54,6 +55,30 @@ def test_resident_at_a_moment(
     told = resident(mappings)
     assert abs(told.total - (before if freeze == "snapshot" else after)) < 1 << 20
     assert told.files > 4 << 20
+
+
+#: calloc gives bytes their memory, so that there is none until somebody writes to them.
+NEVER_TOUCHES = """
+import sys
+never_touched = bytes(64 << 20)
+print(flush=True)
+sys.stdin.readline()
+"""
+
+
+def test_rows_are_what_is_resident_of_objects(
+    any_interpreter: Interpreter, start_target: StartTarget
+) -> None:
+    target = start_target(any_interpreter, NEVER_TOUCHES)
+    target.read_line()
+    with Target(target.pid) as it:
+        picture = it.picture(source="objects", by="type")
+    assert picture.totals
+    assert picture.totals.bytes > 64 << 20
+    rows = {row.what: row.size for row in picture.rows}
+    assert 1 << 20 < rows["Python objects"] <= picture.totals.bytes - (63 << 20)
+    assert all(size >= 0 for size in rows.values()), rows
+    assert rows["native memory"] < 0.02 * sum(rows.values()), rows
 
 
 #: Touches the first hundred pages of a mapping and the last thousand.

@@ -90,6 +90,13 @@ class HeapPools(NamedTuple):
     used_bytes: int
 
 
+class MallocArena(NamedTuple):
+    """Bytes that malloc has handed out, to whomever, and that it has free."""
+
+    used: int
+    free: int
+
+
 class Heap:
     """The objects of a process that stands still, found when this is made.
 
@@ -155,9 +162,16 @@ class Heap:
         lib.heap_get_pools(self._heap, pools)
         return HeapPools(*(getattr(pools, name) for name in HeapPools._fields))
 
-    def free_bytes(self, start: int, end: int) -> int:
-        """Bytes that malloc has free in [heap], or in what may be a mapping for its blocks."""
-        return int(lib.heap_free_bytes(self._heap, start, end))
+    def mapped_blocks(self) -> list[tuple[int, int]]:
+        """Address and bytes of each block of an object's that malloc has made a mapping for."""
+        count = ffi.new("uint64_t *")
+        blocks = lib.heap_mapped_blocks(self._heap, count)
+        return [(blocks[i].address, blocks[i].bytes) for i in range(count[0])]
+
+    def arena(self, start: int, end: int) -> MallocArena:
+        """Look through [heap], or what may be a mapping for malloc's blocks."""
+        arena = lib.heap_get_arena(self._heap, start, end)
+        return MallocArena(arena.used, arena.free)
 
     def name(self, label: int) -> str:
         """The name that a label from NAMES on is."""

@@ -7,11 +7,12 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Final, NamedTuple
 
-from onlooker.observe.heap import HeapPools, HeapTotals
+from onlooker.observe.heap import HeapPools, HeapTotals, MallocArena
 from onlooker.observe.heap_ranges import HeapRange, PageMap
 from onlooker.runtime.maps import Region, parse_region
 
 _KIB: Final = 1024
+_PAGE: Final = 4096
 _LINES_LIMIT: Final = 1 << 22
 _ARENA_ALIGNMENT: Final = 64 << 20  # HEAP_MAX_SIZE of glibc's malloc/arena.c
 
@@ -33,6 +34,15 @@ class Resident(NamedTuple):
     images: int
     files: int
     stacks: int
+
+
+class MappedBytes(NamedTuple):
+    """Bytes of objects in mappings of their own, and of these what is not resident: swapped out, or
+    never touched.
+    """
+
+    size: int
+    absent: int
 
 
 class Mapping(NamedTuple):
@@ -84,36 +94,55 @@ def resident(mappings: Mappings) -> Resident:
     return Resident(total, of_images, files, stacks)
 
 
-def malloc_free(mappings: Mappings, free_bytes: Callable[[int, int], int]) -> int:
-    """Sum up what malloc has free and resident. ``free_bytes`` is asked for each mapping.
+def malloc_arenas(mappings: Mappings, arena: Callable[[int, int], MallocArena]) -> MallocArena:
+    """Sum up what malloc has resident. ``arena`` is asked for each mapping.
 
     What is not resident of a mapping was never used, or given back: it is free.
     """
-    return sum(
-        max(0, free_bytes(region.start, region.end) - (region.end - region.start - size))
-        for region, size, _ in mappings.found
-        if region.path == "[heap]" or (not region.inode and region.start % _ARENA_ALIGNMENT == 0)
-    )
+    used = free = 0
+    for region, size, _ in mappings.found:
+        if region.path == "[heap]" or (not region.inode and region.start % _ARENA_ALIGNMENT == 0):
+            found = arena(region.start, region.end)
+            missing = region.end - region.start - size
+            free += max(0, found.free - missing)
+            used += found.used - max(0, missing - found.free)
+    return MallocArena(used, free)
+
+
+def mapped_bytes(frozen: int, blocks: Iterable[tuple[int, int]]) -> MappedBytes:
+    """Sum up the blocks of objects that have mappings of their own, by address and size."""
+    size = present = 0
+    with PageMap(frozen) as pages:
+        for address, length in blocks:
+            size += length
+            first, end = address & -_PAGE, -(-(address + length) // _PAGE) * _PAGE
+            present += min(length, pages.present_bytes(first, end))
+    return MappedBytes(size, size - present)
 
 
 def memory_rows(
-    found: Resident, totals: HeapTotals, pools: HeapPools, malloc_free: int
+    found: Resident, totals: HeapTotals, pools: HeapPools, malloc: MallocArena, mapped: MappedBytes
 ) -> list[MemoryRow]:
     """Return rows whose sum is the resident memory."""
+    # Blocks that don't tell their size may lie within one of malloc's.
+    in_arenas = totals.malloc_bytes - mapped.size + totals.unsized_bytes
     rows = [
-        MemoryRow("Python objects", totals.bytes),
+        MemoryRow("Python objects", totals.bytes - mapped.absent),
         MemoryRow(
             "pymalloc: blocks that are no object's",
             max(0, pools.used_bytes - totals.pymalloc_bytes),
         ),
         MemoryRow("pymalloc: free blocks and pools", pools.bytes - pools.used_bytes),
-        MemoryRow("malloc: free blocks", malloc_free),
+        MemoryRow(
+            "malloc: blocks that are no object's",
+            max(0, malloc.used - in_arenas),
+        ),
+        MemoryRow("malloc: free blocks", malloc.free),
         MemoryRow("program and libraries", found.images),
         MemoryRow("mapped files and shared memory", found.files),
         MemoryRow("stacks", found.stacks),
     ]
-    # Native libraries' own, and tables of the interpreter. Less than nothing if memory that objects
-    # hold is swapped out, or was never touched.
+    # What native libraries have mapped. Less than nothing if small blocks are swapped out.
     rows.append(MemoryRow("native memory", found.total - sum(row.size for row in rows)))
     return rows
 
