@@ -14,7 +14,7 @@ from onlooker.profile.model import Profile
 
 from tests.conftest import StartTarget
 from tests.enough import MEASURES
-from tests.interpreters import ROOT, Interpreter
+from tests.interpreters import ROOT, Interpreter, Target
 
 pytestmark = MEASURES
 
@@ -32,6 +32,13 @@ BURN = """
     for line in sys.stdin:
         print(burn(float(line)), flush=True)
 """
+
+
+@pytest.fixture
+def burner(any_interpreter: Interpreter, start_target: StartTarget) -> Target:
+    target = start_target(any_interpreter, BURN)
+    target.read_line()
+    return target
 
 
 def cpu_seconds(data: bytes, function: str = "burn") -> float:
@@ -73,57 +80,45 @@ def test_cpu_profile_from_start_to_stop(
             target.stop_cpu_profile()
 
 
-def test_cpu_profile_of_a_target_that_ends(
-    any_interpreter: Interpreter, start_target: StartTarget
-) -> None:
-    process = start_target(any_interpreter, BURN)
-    process.read_line()
+def test_cpu_profile_of_a_target_that_ends(burner: Target) -> None:
     file = io.BytesIO()
-    with onlooker.Target(process.pid) as target:
+    with onlooker.Target(burner.pid) as target:
         target.start_cpu_profile(file)
-        process.send("0.2")
-        process.read_line()
-        process.wait()
+        burner.send("0.2")
+        burner.read_line()
+        burner.wait()
         with pytest.raises(UsageError):
             target.start_cpu_profile(io.BytesIO())
         target.stop_cpu_profile()
     assert cpu_seconds(file.getvalue()) > 0.05
 
 
-def test_cpu_profile_of_a_target_that_is_gone_at_the_next_sample(
-    any_interpreter: Interpreter, start_target: StartTarget
-) -> None:
+def test_cpu_profile_of_a_target_that_is_gone_at_the_next_sample(burner: Target) -> None:
     """Its clock is gone too: what it told last counts."""
-    process = start_target(any_interpreter, BURN)
-    process.read_line()
     file = io.BytesIO()
-    with onlooker.Target(process.pid) as target:
+    with onlooker.Target(burner.pid) as target:
         target.start_cpu_profile(file, 5)
-        process.send("1")
-        burnt = float(process.read_line())
-        process.process.kill()
-        process.process.wait()
+        burner.send("1")
+        burnt = float(burner.read_line())
+        burner.process.kill()
+        burner.process.wait()
         target.stop_cpu_profile()
     assert 0.5 * burnt < cpu_seconds(file.getvalue()) < burnt + 0.1
 
 
-def test_close_ends_a_cpu_profile(any_interpreter: Interpreter, start_target: StartTarget) -> None:
-    process = start_target(any_interpreter, BURN)
-    process.read_line()
+def test_close_ends_a_cpu_profile(burner: Target) -> None:
     file = io.BytesIO()
     threads = threading.active_count()
-    with onlooker.Target(process.pid) as target:
+    with onlooker.Target(burner.pid) as target:
         target.start_cpu_profile(file)
-        process.send("0.2")
-        process.read_line()
+        burner.send("0.2")
+        burner.read_line()
     assert cpu_seconds(file.getvalue()) > 0.05
     assert threading.active_count() == threads
 
 
-def test_start_says_what_is_wrong(any_interpreter: Interpreter, start_target: StartTarget) -> None:
-    process = start_target(any_interpreter, BURN)
-    process.read_line()
-    with onlooker.Target(process.pid) as target:
+def test_start_says_what_is_wrong(burner: Target) -> None:
+    with onlooker.Target(burner.pid) as target:
         with pytest.raises(UsageError, match="rate"):
             target.start_cpu_profile(io.BytesIO(), 0)
         file = io.BytesIO()
@@ -198,19 +193,16 @@ def test_block_and_mutex_grow_while_somebody_watches(
         assert block.profile().time_ns > last.time_ns, "another watch begins anew"
 
 
-def test_close_ends_a_watch(any_interpreter: Interpreter, start_target: StartTarget) -> None:
-    process = start_target(any_interpreter, BURN)
-    process.read_line()
+def test_close_ends_a_watch(burner: Target) -> None:
     threads = threading.active_count()
-    with onlooker.Target(process.pid) as target:
+    with onlooker.Target(burner.pid) as target:
         watch = target.watch()
     assert not watch.running
     assert threading.active_count() == threads
 
 
 def test_examples_of_the_readme_run(
-    any_interpreter: Interpreter,
-    start_target: StartTarget,
+    burner: Target,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
@@ -219,13 +211,11 @@ def test_examples_of_the_readme_run(
     section, _, _ = rest.partition("\n## ")
     examples = re.findall(r"^```python\n(.*?)^```$", section, re.DOTALL | re.MULTILINE)
     assert len(examples) == 2
-    process = start_target(any_interpreter, BURN)
-    process.read_line()
     monkeypatch.chdir(tmp_path)
     known: dict[str, object] = {}
     for example in examples:
-        process.send("0.1")
-        source = example.replace("1234", str(process.pid)).replace("seconds=10", "seconds=0.1")
+        burner.send("0.1")
+        source = example.replace("1234", str(burner.pid)).replace("seconds=10", "seconds=0.1")
         assert source != example
         exec(compile(source, "README.md", "exec"), known)
     messages = {
