@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 _ESCAPES: Final = {
-    character: f"\\{letter}"
+    ord(character): f"\\{letter}"
     for character, letter in zip('"\\\a\b\f\n\r\t\v', '"\\abfnrtv', strict=True)
 }
 
@@ -24,4 +24,4 @@ def short(text: str, limit: int) -> str:
 
 def quoted(text: str) -> str:
     """Return the text as Go's %q has it: where it ends is beyond doubt."""
-    return f'"{"".join(_ESCAPES.get(c) or printable(c) for c in text)}"'
+    return f'"{printable(text.translate(_ESCAPES))}"'
