@@ -14,6 +14,7 @@ from onlooker.observe import heap_sites
 from onlooker.observe.heap import Heap, HeapTotals, HeapType
 from onlooker.observe.heap_ranges import heap_ranges
 from onlooker.observe.memory_rows import (
+    Mappings,
     MemoryRow,
     malloc_arenas,
     mapped_bytes,
@@ -124,11 +125,7 @@ def _objects(
             progress=lambda count: progress("walking", count),
         ) as heap:
             totals, types = heap.totals, heap.types
-            rows = []
-            if mappings:
-                mapped = mapped_bytes(picture.pid, heap.mapped_blocks())
-                malloc = malloc_arenas(mappings, heap.arena)
-                rows = memory_rows(resident(mappings), totals, heap.pools(), malloc, mapped)
+            rows = _rows(heap, mappings, picture.pid) if mappings else []
             picture.release()
             progress("finding owners", totals.objects)
             sites = _sites(heap, by)
@@ -147,6 +144,12 @@ def _objects(
         totals,
         rows,
     )
+
+
+def _rows(heap: Heap, mappings: Mappings, frozen: int) -> list[MemoryRow]:
+    mapped = mapped_bytes(frozen, heap.mapped_blocks())
+    malloc = malloc_arenas(mappings, heap.arena)
+    return memory_rows(resident(mappings), heap.totals, heap.pools(), malloc, mapped)
 
 
 def _sites(heap: Heap, by: HeapBy) -> list[HeapSite]:

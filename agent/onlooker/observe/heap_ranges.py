@@ -77,7 +77,8 @@ class PageMap:
 
     def present_bytes(self, start: int, end: int) -> int:
         """What is in memory of these pages."""
-        return sum(entry >= _PRESENT for entry in self._read(start, end)) * _PAGE
+        pieces = ((at, min(at + _LARGE, end)) for at in range(start, end, _LARGE))
+        return sum(entry >= _PRESENT for piece in pieces for entry in self._read(*piece)) * _PAGE
 
     def _read(self, start: int, end: int) -> bytes:
         """The highest byte of each entry."""

@@ -109,15 +109,17 @@ def malloc_arenas(mappings: Mappings, arena: Callable[[int, int], MallocArena]) 
     return MallocArena(used, free)
 
 
-def mapped_bytes(frozen: int, blocks: Iterable[tuple[int, int]]) -> MappedBytes:
-    """Sum up the blocks of objects that have mappings of their own, by address and size."""
-    size = present = 0
-    with PageMap(frozen) as pages:
+def mapped_bytes(frozen: int, blocks: Sequence[tuple[int, int]]) -> MappedBytes:
+    """Sum up the blocks of objects that have mappings of their own, by address and size.
+
+    If the process has ended, all of it is taken to be resident.
+    """
+    size, absent = sum(length for _, length in blocks), 0
+    with suppress(OSError), PageMap(frozen) as pages:
         for address, length in blocks:
-            size += length
             first, end = address & -_PAGE, -(-(address + length) // _PAGE) * _PAGE
-            present += min(length, pages.present_bytes(first, end))
-    return MappedBytes(size, size - present)
+            absent += max(0, length - pages.present_bytes(first, end))
+    return MappedBytes(size, absent)
 
 
 def memory_rows(
@@ -133,10 +135,7 @@ def memory_rows(
             max(0, pools.used_bytes - totals.pymalloc_bytes),
         ),
         MemoryRow("pymalloc: free blocks and pools", pools.bytes - pools.used_bytes),
-        MemoryRow(
-            "malloc: blocks that are no object's",
-            max(0, malloc.used - in_arenas),
-        ),
+        MemoryRow("malloc: blocks that are no object's", max(0, malloc.used - in_arenas)),
         MemoryRow("malloc: free blocks", malloc.free),
         MemoryRow("program and libraries", found.images),
         MemoryRow("mapped files and shared memory", found.files),
