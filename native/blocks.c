@@ -159,7 +159,7 @@ static void hold_other(heap *heap, uint64_t block, uint64_t requested)
     if (!requested || (range && range->image))
         return;
     /* Blocks don't overlap: all of them can't be more than the memory that they are in. */
-    if (!range || requested > range->end - block || requested > heap->unheld) {
+    if (!range || requested > range->limit - block || requested > heap->unheld) {
         heap->broken = true;
         return;
     }

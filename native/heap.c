@@ -69,7 +69,7 @@ heap *heap_new(const heap_layout *layout, const heap_options *options)
     heap->graph = options->graph;
     if (heap_layout_check(layout) && space_init(&heap->space, options->fd, options->ranges,
                                                 options->range_count, options->cache_bytes)) {
-        heap->unheld = heap->space.units * UNIT_BYTES;
+        heap->unheld = heap->space.mapped_bytes;
         heap->unclaimed = heap->space.units * UNIT_BYTES * CLAIMS + CLAIMS_LEAST;
         types_init(&heap->types, &heap->space, &heap->layout, options->type_type);
         heap->marked = array_new(heap->space.units / 64 + 1, sizeof *heap->marked);

@@ -61,7 +61,8 @@ typedef struct heap_layout {
 /* A part of the target's address space that may hold objects: mapped, readable, page-aligned. */
 typedef struct heap_range {
     uint64_t start, end;
-    int32_t image; /* of a program or library: what lies there was not allocated */
+    int32_t image;  /* of a program or library: what lies there was not allocated */
+    uint64_t limit; /* of what is mapped without a hole, of which there may be no memory yet */
 } heap_range;
 
 typedef struct heap_options {

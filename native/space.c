@@ -25,15 +25,22 @@ bool space_init(space *space, int fd, const heap_range *ranges, uint32_t count,
     if (!space->ranges || !space->tags || !space->windows)
         return false;
     memset(space->tags, 0xff, windows * sizeof *space->tags);
-    uint64_t end = 0;
+    uint64_t end = 0, limit = 0;
     for (uint32_t i = 0; i < count; i++) {
-        if (ranges[i].start < end || ranges[i].end <= ranges[i].start ||
-            ranges[i].end > ADDRESS_LIMIT || (ranges[i].start | ranges[i].end) % PAGE_SIZE)
+        const heap_range *range = &ranges[i];
+        if (range->start < end || range->end <= range->start || range->limit < range->end ||
+            range->limit > ADDRESS_LIMIT || (range->start | range->end) % PAGE_SIZE ||
+            (range->start < limit && range->limit != limit))
             return false;
-        end = ranges[i].end;
-        space->ranges[i] =
-            (range){ranges[i].start, ranges[i].end, space->units, ranges[i].image != 0};
-        space->units += (ranges[i].end - ranges[i].start) / UNIT_BYTES;
+        space->mapped_bytes += range->limit - (range->start < limit ? limit : range->start);
+        end = range->end;
+        limit = range->limit;
+        space->ranges[i] = (struct range){.start = range->start,
+                                          .end = range->end,
+                                          .first = space->units,
+                                          .limit = range->limit,
+                                          .image = range->image};
+        space->units += (range->end - range->start) / UNIT_BYTES;
     }
     return true;
 }

@@ -21,7 +21,7 @@
 
 /* A heap_range, and the number that its first unit has. */
 typedef struct range {
-    uint64_t start, end, first;
+    uint64_t start, end, first, limit;
     bool image;
 } range;
 
@@ -32,6 +32,7 @@ typedef struct space {
     uint32_t recent[RECENT_RANGES]; /* that were looked up last, by their addresses' MiB */
     uint32_t last;                  /* that a unit was looked up in last */
     uint64_t units;
+    uint64_t mapped_bytes; /* as far as the ranges' limits */
     unsigned char *windows;
     uint64_t *tags; /* address of what is in each window, or UINT64_MAX */
     uint64_t mask;  /* windows - 1 */

@@ -38,7 +38,7 @@ def test_reservations(any_interpreter: Interpreter, start_target: StartTarget) -
     try:
         ranges = heap_ranges(runtime, target.pid)
         inside = [
-            (start, end) for start, end, _ in ranges if start < place + 64 * GIB and end > place
+            (start, end) for start, end, _, _ in ranges if start < place + 64 * GIB and end > place
         ]
         assert sum(end - start for start, end in inside) < GIB
         touched = place + 32 * GIB

@@ -60,23 +60,25 @@ def test_resident_at_a_moment(
 #: calloc gives bytes their memory, so that there is none until somebody writes to them.
 NEVER_TOUCHES = """
 import sys
-never_touched = bytes(64 << 20)
+never_touched = bytes(int(sys.argv[1]) << 20)
 print(flush=True)
 sys.stdin.readline()
 """
 
 
+@pytest.mark.parametrize("mib", [64, 1024])
 def test_rows_are_what_is_resident_of_objects(
-    any_interpreter: Interpreter, start_target: StartTarget
+    any_interpreter: Interpreter, start_target: StartTarget, mib: int
 ) -> None:
-    target = start_target(any_interpreter, NEVER_TOUCHES)
+    target = start_target(any_interpreter, NEVER_TOUCHES, str(mib))
     target.read_line()
     with Target(target.pid) as it:
         picture = it.picture(source="objects", by="type")
     assert picture.totals
-    assert picture.totals.bytes > 64 << 20
+    assert picture.totals.broken == 0
+    assert picture.totals.bytes > mib << 20
     rows = {row.what: row.size for row in picture.rows}
-    assert 1 << 20 < rows["Python objects"] <= picture.totals.bytes - (63 << 20)
+    assert 1 << 20 < rows["Python objects"] <= picture.totals.bytes - (mib - 1 << 20)
     assert all(size >= 0 for size in rows.values()), rows
     assert rows["native memory"] < 0.02 * sum(rows.values()), rows
 
@@ -99,7 +101,8 @@ def test_what_follows_an_image_is_not_the_images(
     """The kernel makes one mapping of a library's .bss and of what malloc has mapped behind it."""
     target = start_target(any_interpreter, TOUCHES)
     start = int(target.read_line())
-    mappings = read_mappings(target.pid, target.pid, [HeapRange(start, start + (1 << 20), True)])
+    image = HeapRange(start, start + (1 << 20), True, start + (1 << 20))
+    mappings = read_mappings(target.pid, target.pid, [image])
     assert mappings
     (there,) = [each for each in mappings.found if each.of_image]
     assert there.region.start <= start < there.region.end

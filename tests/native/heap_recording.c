@@ -144,7 +144,7 @@ void heap_recording_check(heap *heap, const graph *graph)
     session_must(bytes == totals.pymalloc_bytes + totals.malloc_bytes + totals.unsized_bytes,
                  "the sums of blocks");
     /* What is counted is there: but for the slack of the last of all blocks. */
-    session_must(bytes <= heap->space.units * UNIT_BYTES + 2 * PAGE_SIZE, "more than there is");
+    session_must(bytes <= heap->space.mapped_bytes + 2 * PAGE_SIZE, "more than there is");
     if (graph)
         check_graph(heap, graph, bytes);
 }

@@ -47,7 +47,7 @@ def _write(path: Path, runtime: Runtime) -> None:
         file.write(struct.pack(f"={len(head)}Q", *head))
         file.write(struct.pack(f"={len(heads) + len(modules)}Q", *heads, *modules))
         file.write(bytes(ffi.buffer(ffi.new("heap_range[]", ranges))))
-        for start, end, _ in ranges:
+        for start, end, _, _ in ranges:
             for at in range(start, end, PIECE_BYTES):
                 file.write(_read(runtime.memory, at, min(PIECE_BYTES, end - at)))
 

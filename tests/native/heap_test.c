@@ -136,7 +136,7 @@ static void begin(void)
  * made; all of the memory that they may claim is looked at a few times at most. */
 static heap_totals walk_list_and_all(const heap_layout *layout, uint64_t head)
 {
-    const heap_range range = {BASE, BASE + MEMORY_BYTES, 0};
+    const heap_range range = {BASE, BASE + MEMORY_BYTES, 0, BASE + MEMORY_BYTES};
     volatile int32_t stop = 0;
     volatile uint64_t done = 0;
     heap_totals totals;
@@ -259,7 +259,7 @@ TEST(a_pointer_before_one_to_a_type_is_no_count)
     uint64_t object = make_object(atom, 0, 0, 0, 0);
     const uint64_t words[] = {TYPE_TYPE, atom, OBJECTS, atom, HUGE_BLOCK, HUGE_BLOCK + 16, object};
     CHECK_EQUAL(pwrite(fd, words, sizeof words, HUGE_BLOCK), sizeof words);
-    const heap_range range = {BASE, BASE + MEMORY_BYTES, 1};
+    const heap_range range = {BASE, BASE + MEMORY_BYTES, 1, BASE + MEMORY_BYTES};
     volatile int32_t stop = 0;
     volatile uint64_t done = 0;
     heap_totals totals;
@@ -295,7 +295,7 @@ TEST(an_attribute_may_be_said_to_lie_anywhere)
         begin();
         uint64_t type = make_type("Varying", HEAP_TYPE, 32, UINT64_C(1) << 24);
         put(type + 288, offsets[i]);
-        const heap_range range = {BASE, BASE + MEMORY_BYTES, 0};
+        const heap_range range = {BASE, BASE + MEMORY_BYTES, 0, BASE + MEMORY_BYTES};
         heap *heap = heap_new(
             &LAYOUT,
             &(heap_options){.fd = fd, .type_type = TYPE_TYPE, .ranges = &range, .range_count = 1});
@@ -323,7 +323,7 @@ TEST(arrays_of_numpy_may_have_any_strides)
 
 TEST(layouts_that_make_no_sense_are_refused)
 {
-    const heap_range range = {BASE, BASE + MEMORY_BYTES, 0};
+    const heap_range range = {BASE, BASE + MEMORY_BYTES, 0, BASE + MEMORY_BYTES};
     const heap_options options = {.type_type = TYPE_TYPE, .ranges = &range, .range_count = 1};
     heap_layout layout = LAYOUT;
     int32_t *offsets = (int32_t *)&layout;

@@ -167,7 +167,7 @@ class ContextLabels:
         memory = self._memory
         found: list[int] = []
         try:
-            for start, end, in_image in heap_ranges(self._runtime, self._runtime.pid):
+            for start, end, in_image, _ in heap_ranges(self._runtime, self._runtime.pid):
                 if memory and not in_image:
                     count = lib.words_find(memory, start, end, words, 1, places, _CANDIDATES_LIMIT)
                     found += (place - at for place in places[0:count])

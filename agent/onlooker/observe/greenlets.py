@@ -155,7 +155,7 @@ class _Look:
         try:
             words, found = ffi.new("uint64_t[]", kinds), ffi.new("uint64_t[]", _AT_ONCE)
             left = _GREENLETS_LIMIT
-            for start, end, in_image in heap_ranges(runtime, runtime.pid):
+            for start, end, in_image, _ in heap_ranges(runtime, runtime.pid):
                 while start < end and left > 0 and not in_image:
                     count = lib.words_find(memory, start, end, words, len(kinds), found, _AT_ONCE)
                     addresses = ffi.unpack(found, count) if count else []

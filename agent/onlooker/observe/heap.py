@@ -239,7 +239,7 @@ class Heap:
         fields = (name for name, _ in ffi.typeof("heap_layout").fields)
         layout = ffi.new("heap_layout *", {name: offsets[name] for name in fields})
         native_ranges = ffi.new("heap_range[]", ranges)
-        size = sum(end - start for start, end, _ in ranges)
+        size = sum(end - start for start, end, _, _ in ranges)
         if graph and size >= _GRAPH_LIMIT_BYTES:
             raise OnlookerError(
                 f"process {self._runtime.pid} uses {size >> 30} GiB of memory, and who holds what"
@@ -288,7 +288,7 @@ class Heap:
             size = offsets["interpreter_size"]
             lib.heap_scan(self._heap, interpreter, interpreter + size, label, NATIVE)
         label = self._label(("native code",))
-        for start, end, in_image in ranges:
+        for start, end, in_image, _ in ranges:
             if in_image:
                 lib.heap_scan(self._heap, start, end, label, NATIVE)
         self._run()

@@ -18,11 +18,16 @@ _PRESENT, _SWAPPED = 0x80, 0x40  # of an entry's highest byte
 
 
 class HeapRange(NamedTuple):
-    """Where objects may be, and whether it belongs to a program or library."""
+    """Where objects may be, and whether it belongs to a program or library.
+
+    ``limit`` is how far it is mapped without a hole: blocks may be of memory that nobody has
+    touched yet.
+    """
 
     start: int
     end: int
     in_image: bool
+    limit: int
 
 
 def heap_ranges(runtime: Runtime, pid: int) -> list[HeapRange]:
@@ -41,17 +46,17 @@ def heap_ranges(runtime: Runtime, pid: int) -> list[HeapRange]:
         for candidate in load_images(runtime.memory, regions, runtime.identity)
         for start, end in candidate.image.writable
     ]
-    found: list[tuple[int, int, bool]] = []
+    found: list[HeapRange] = []
     for region in regions:
         if region.permissions[0] != "r" or region.permissions[3] != "p" or _is_special(region):
             continue
         if region.inode:
             if (region.device, region.inode) in code:
-                found.append((region.start, region.end, True))
+                found.append(HeapRange(region.start, region.end, True, region.end))
         elif region.permissions[1] == "w":
             for start, end, in_image in _split(region, data):
                 parts = _present(pid, start, end) if end - start >= _LARGE else [(start, end)]
-                found += [(*part, in_image) for part in parts]
+                found += [HeapRange(*part, in_image, end) for part in parts]
     return _merged(found)
 
 
@@ -118,11 +123,15 @@ def _split(region: Region, data: Sequence[tuple[int, int]]) -> Iterator[tuple[in
         yield at, region.end, False
 
 
-def _merged(ranges: Sequence[tuple[int, int, bool]]) -> list[HeapRange]:
+def _merged(ranges: Sequence[HeapRange]) -> list[HeapRange]:
+    """Merge ranges that follow each other, and give those of one mapping the limit of its last."""
     merged: list[HeapRange] = []
-    for start, end, in_image in ranges:
-        if merged and merged[-1][1:] == (start, in_image):
-            merged[-1] = merged[-1]._replace(end=end)
-        else:
-            merged.append(HeapRange(start, end, in_image))
-    return merged
+    for each in reversed(ranges):
+        after = merged[-1] if merged else None
+        if after and each.in_image == after.in_image and each.limit >= after.start:
+            each = each._replace(limit=after.limit)
+            if each.end == after.start:
+                merged[-1] = each._replace(end=after.end)
+                continue
+        merged.append(each)
+    return merged[::-1]

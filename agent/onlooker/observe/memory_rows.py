@@ -188,7 +188,7 @@ def _of_image(mapping: _Smaps, images: Sequence[HeapRange], pages: PageMap) -> i
     region = mapping.region
     parts = [
         (max(start, region.start), min(end, region.end))
-        for start, end, _ in images
+        for start, end, _, _ in images
         if start < region.end and end > region.start
     ]
     if region.inode:
