@@ -1,5 +1,6 @@
 """The name, file and line of a frame are those of the code that was there, whatever came after."""
 
+import itertools
 import re
 from collections.abc import Sequence
 from itertools import pairwise
@@ -9,6 +10,7 @@ import pytest
 from onlooker import Recording, Target
 from onlooker.observe.recorder import Pause
 from onlooker.profile.model import Location
+from onlooker.runtime.names import ThreadNames
 from onlooker.target import Progress
 
 from tests.conftest import StartTarget
@@ -104,3 +106,22 @@ def test_names_are_of_the_code_that_ran(
     print(interpreter.name, how, pause, rate_hz, recording.counters, len(numbers(recording)))
     assert objections(recording) == []
     assert len(numbers(recording)) > 1
+
+
+def test_name_of_a_thread_is_read_twice(
+    any_interpreter: Interpreter, start_target: StartTarget, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In one reading of many a thread has another's name, in a program with short-lived threads."""
+    read, readings = ThreadNames.read, itertools.count()
+
+    def read_wrongly(names: ThreadNames, modules: int) -> dict[int, str]:
+        found = read(names, modules)
+        return found if wrong < 0 or next(readings) % 2 != wrong else dict.fromkeys(found, "x")
+
+    monkeypatch.setattr(ThreadNames, "read", read_wrongly)
+    target = start_target(any_interpreter, Path("busy.py"))
+    target.read_line()
+    for wrong in (-1, 0, 1):  # in none, in the first or in the second of two
+        with Target(target.pid) as it:
+            (name,) = {found.thread.name for found in it.stacks()} - {"left", "right", "waiter"}
+        assert name == ("MainThread" if wrong < 0 else "")

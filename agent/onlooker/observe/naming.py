@@ -74,13 +74,20 @@ class Naming:
         self._codes.update(texts)
         self._modules.learn({code.filename for code in texts.values()})
 
-    def _learn_threads(self, records: Sequence[ThreadRecord]) -> None:
+    def _read_threads(self) -> dict[int, str]:
         names: dict[int, str] = {}
         runtime = self._runtime
         # What names are made of lies close together.
         active = ThreadNames(Objects(Blocks(runtime.memory), runtime.layout), self._active)
         for modules in self._modules.dicts():
             names.update(active.read(modules))
+        return names
+
+    def _learn_threads(self, records: Sequence[ThreadRecord]) -> None:
+        # A thread that ends leaves its identifier's memory to others. As that may be another
+        # thread's then, only what is read twice counts.
+        once, again = self._read_threads(), self._read_threads()
+        names = dict(once.items() & again.items())
         for index, record in enumerate(records):
             if record.alive:
                 # A thread identifier is used again when its thread has ended.
