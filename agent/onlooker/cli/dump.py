@@ -132,6 +132,7 @@ def _about_greenlet(stack: GreenletStack) -> Iterator[str]:
     yield from _labels(stack.labels)
 
 
+@lru_cache
 def _thread(thread: Thread) -> str:
     number = f"thread {thread.thread_id}"
     return _quoted(number, thread.name) if thread.name else number
