@@ -105,7 +105,7 @@ def malloc_arenas(mappings: Mappings, arena: Callable[[int, int], MallocArena]) 
             found = arena(region.start, region.end)
             missing = region.end - region.start - size
             free += max(0, found.free - missing)
-            used += found.used - max(0, missing - found.free)
+            used += max(0, found.used - max(0, missing - found.free))
     return MallocArena(used, free)
 
 
