@@ -72,37 +72,41 @@ static uint64_t see_pool(heap *heap, uint64_t at, const unsigned char header[POO
 static void find_pool(heap *heap, uint64_t at, pool *pool)
 {
     unsigned char header[POOL_HEADER_BYTES];
-    *pool = (struct pool){.at = at, .bytes = (uint32_t)heap->layout.pool_size - POOL_HEADER_BYTES};
+    *pool = (struct pool){.at = at};
     if (space_copy(&heap->space, at, header, sizeof header) &&
         (pool->block_size = see_pool(heap, at, header)))
         pool->inverse = UINT64_MAX / pool->block_size + 1;
 }
 
-/* Where a pool that a block may be in is remembered, or another. */
+/* Where the pool begins that a block may be in. */
+static uint64_t pool_start(const heap *heap, uint64_t block)
+{
+    return block & -(uint64_t)(uint32_t)heap->layout.pool_size;
+}
+
+/* Where that pool is remembered, or another. */
 static pool *pool_of(heap *heap, uint64_t block)
 {
-    uint64_t at = block & -(uint64_t)(uint32_t)heap->layout.pool_size;
-    return &heap->pools[(at >> 12) * 0x9E3779B97F4A7C15u >> (64 - POOLS_BITS)];
+    return &heap->pools[(pool_start(heap, block) >> 12) * 0x9E3779B97F4A7C15u >> (64 - POOLS_BITS)];
 }
 
 /* Whether one of a pool's blocks begins there. */
-static bool is_block(const pool *pool, uint64_t block)
+static bool is_block(const heap *heap, const pool *pool, uint64_t block)
 {
     /* Whether a number is a multiple, without a division (Lemire, Kaser and Kurz: Faster remainder
      * by direct computation, 2019). */
     uint64_t offset = block - pool->at;
-    return pool->block_size && offset - POOL_HEADER_BYTES < pool->bytes &&
+    return pool->block_size && pool->at == pool_start(heap, block) && offset >= POOL_HEADER_BYTES &&
            (offset - POOL_HEADER_BYTES) * pool->inverse < pool->inverse;
 }
 
 /* The size of pymalloc's blocks at this address, 0 if it isn't one's. */
 static uint64_t pymalloc_size(heap *heap, uint64_t block)
 {
-    uint64_t at = block & -(uint64_t)(uint32_t)heap->layout.pool_size;
     pool *pool = pool_of(heap, block);
-    if (pool->at != at)
-        find_pool(heap, at, pool);
-    return is_block(pool, block) ? pool->block_size : 0;
+    if (pool->at != pool_start(heap, block))
+        find_pool(heap, pool_start(heap, block), pool);
+    return is_block(heap, pool, block) ? pool->block_size : 0;
 }
 
 void heap_get_pools(heap *heap, heap_pools *out)
@@ -187,7 +191,8 @@ void heap_hold(heap *heap, uint64_t block, uint64_t requested)
 {
     const pool *pool = pool_of(heap, block);
     uint64_t size = pool->block_size;
-    if (!pool->used || !is_block(pool, block) || requested - 1 >= size || size > heap->unheld) {
+    if (!pool->used || !is_block(heap, pool, block) || requested - 1 >= size ||
+        size > heap->unheld) {
         hold_other(heap, block, requested);
         return;
     }

@@ -305,13 +305,12 @@ static int sweep(heap *heap, const volatile int32_t *stop, volatile uint64_t *do
     *more = false;
     for (uint64_t word = 0; word < heap->space.units / 64; word++) {
         uint64_t new;
-        if (word * 64 >= range->first + (range->end - range->start) / UNIT_BYTES)
+        if (word * 64 >= range->first + range_units(range))
             range++;
         while ((new = heap->referenced[word] & ~heap->marked[word])) {
             uint64_t unit = word * 64 + (uint64_t)__builtin_ctzll(new);
-            uint64_t address = range->start + (unit - range->first) * UNIT_BYTES;
             heap->referenced[word] &= ~(new & -new);
-            if (find(heap, address, unit) && heap->stack.count)
+            if (find(heap, range_address(range, unit), unit) && heap->stack.count)
                 *more = true;
             int result = drain(heap, stop, done);
             if (result != ONLOOKER_OK)

@@ -38,8 +38,7 @@ typedef struct root {
 /* A pool of pymalloc's, or what might have been one: block_size is 0 then. */
 typedef struct pool {
     uint64_t at, block_size, inverse;
-    uint64_t bytes; /* behind its header */
-    bool used;      /* by an object, as far as is known */
+    bool used; /* by an object, as far as is known */
 } pool;
 
 /* Of a range: whether objects were in pools there, and the pools that were looked at. */

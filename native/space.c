@@ -40,7 +40,7 @@ bool space_init(space *space, int fd, const heap_range *ranges, uint32_t count,
                                           .first = space->units,
                                           .limit = range->limit,
                                           .image = range->image};
-        space->units += (range->end - range->start) / UNIT_BYTES;
+        space->units += range_units(&space->ranges[i]);
     }
     return true;
 }
@@ -80,7 +80,7 @@ const range *space_find_range(space *space, uint64_t address)
 
 static bool is_unit_in(const range *range, uint64_t unit)
 {
-    return unit >= range->first && unit - range->first < (range->end - range->start) / UNIT_BYTES;
+    return unit >= range->first && unit - range->first < range_units(range);
 }
 
 uint64_t space_address(space *space, uint64_t unit)
@@ -96,8 +96,7 @@ uint64_t space_address(space *space, uint64_t unit)
         }
         space->last = low;
     }
-    const range *range = &space->ranges[space->last];
-    return range->start + (unit - range->first) * UNIT_BYTES;
+    return range_address(&space->ranges[space->last], unit);
 }
 
 /* By a file, not by process_vm_readv: that pins pages, and to pin one that a snapshot shares with

@@ -25,6 +25,17 @@ typedef struct range {
     bool image;
 } range;
 
+static inline uint64_t range_units(const range *range)
+{
+    return (range->end - range->start) / UNIT_BYTES;
+}
+
+/* Of a unit that is in the range. */
+static inline uint64_t range_address(const range *range, uint64_t unit)
+{
+    return range->start + (unit - range->first) * UNIT_BYTES;
+}
+
 typedef struct space {
     int fd;
     range *ranges;

@@ -34,6 +34,7 @@ TEST(every_thread_is_counted_and_runs)
         /* A thread may run before its creator's stop is seen. */
         while (target->ran < CREATORS * EACH || counted(&agent) < CREATORS * EACH)
             usleep(100);
+        CHECK_EQUAL(counted(&agent), CREATORS * EACH);
         watch_end(agent.watch);
         target->wanted = UINT64_MAX;
         check_free();

@@ -81,14 +81,15 @@ class PageMap:
         return len(entries) < (end - start) // _PAGE or max(entries) >= _SWAPPED
 
     def present_bytes(self, start: int, end: int) -> int:
-        """What is in memory of these pages."""
+        """What is in memory of the pages that these bytes are in."""
         pieces = ((at, min(at + _LARGE, end)) for at in range(start, end, _LARGE))
         return sum(entry >= _PRESENT for piece in pieces for entry in self._read(*piece)) * _PAGE
 
     def _read(self, start: int, end: int) -> bytes:
         """The highest byte of each entry."""
-        length = (end - start) // _PAGE * _ENTRY
-        return os.pread(self._file.fileno(), length, start // _PAGE * _ENTRY)[_ENTRY - 1 :: _ENTRY]
+        first, last = start // _PAGE, -(-end // _PAGE)
+        entries = os.pread(self._file.fileno(), (last - first) * _ENTRY, first * _ENTRY)
+        return entries[_ENTRY - 1 :: _ENTRY]
 
 
 def _present(pid: int, start: int, end: int) -> Iterator[tuple[int, int]]:

@@ -12,7 +12,6 @@ from onlooker.observe.heap_ranges import HeapRange, PageMap
 from onlooker.runtime.maps import Region, parse_region
 
 _KIB: Final = 1024
-_PAGE: Final = 4096
 _LINES_LIMIT: Final = 1 << 22
 _ARENA_ALIGNMENT: Final = 64 << 20  # HEAP_MAX_SIZE of glibc's malloc/arena.c
 
@@ -117,8 +116,7 @@ def mapped_bytes(frozen: int, blocks: Sequence[tuple[int, int]]) -> MappedBytes:
     size, absent = sum(length for _, length in blocks), 0
     with suppress(OSError), PageMap(frozen) as pages:
         for address, length in blocks:
-            first, end = address & -_PAGE, -(-(address + length) // _PAGE) * _PAGE
-            absent += max(0, length - pages.present_bytes(first, end))
+            absent += max(0, length - pages.present_bytes(address, address + length))
     return MappedBytes(size, absent)
 
 
