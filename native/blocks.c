@@ -39,7 +39,8 @@ static uint64_t place_of(const heap *heap, uint64_t unit)
 bool blocks_init(heap *heap)
 {
     heap->pooled = calloc(heap->space.count + 1, sizeof *heap->pooled);
-    heap->seen_pools = calloc(place_of(heap, heap->space.units) / 64 + 1, sizeof(uint64_t));
+    if (!heap->seen_pools)
+        heap->seen_pools = calloc(place_of(heap, heap->space.units) / 64 + 1, sizeof(uint64_t));
     return heap->pooled && heap->seen_pools;
 }
 
@@ -59,9 +60,8 @@ static uint64_t see_pool(heap *heap, uint64_t at, const unsigned char header[POO
     uint64_t begun = PAGE_OF(load_u32(header, POOL_NEXTOFFSET) + (PAGE_SIZE - UINT64_C(1)));
     heap_pools *pools = &heap->pooled[space_range(&heap->space, at) - heap->space.ranges].pools;
     uint64_t place = place_of(heap, space_unit(&heap->space, at));
-    if (bit_get(heap->seen_pools, place))
+    if (!bit_claim(heap->seen_pools, place))
         return size;
-    bit_set(heap->seen_pools, place);
     pools->pools++;
     pools->bytes += begun < pool_size ? begun : pool_size;
     pools->used_blocks += count;

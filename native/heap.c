@@ -7,15 +7,6 @@
 #define CLAIMS 2u
 #define CLAIMS_LEAST (1u << 20)
 
-#define GC_OBJECT_UNITS 4u
-
-/* Of a list's links: what the collector notes there. */
-#define COLLECTOR_BITS UINT64_C(3)
-
-#define INSTANCES_HOLD 16u
-
-#define SWEEPS 4u
-
 #define HEADER_BYTES 16u /* of a PyObject: reference count and type */
 
 /* A free block's first word is the next one's address, and no count is as large as that. */
@@ -60,6 +51,16 @@ static bool begin_graph(heap *heap)
     return heap->space.units <= UINT32_MAX && add_node(heap, UINT32_MAX, 0);
 }
 
+/* Makes what a walker has for itself. */
+static bool begin(heap *heap, uint64_t type_type)
+{
+    uint64_t walkers = heap->paired ? 2 : 1;
+    heap->unheld = heap->space.mapped_bytes;
+    heap->unclaimed = heap->space.units * UNIT_BYTES * CLAIMS / walkers + CLAIMS_LEAST;
+    types_init(&heap->types, &heap->space, &heap->layout, type_type);
+    return blocks_init(heap) && (!heap->graph || begin_graph(heap));
+}
+
 heap *heap_new(const heap_layout *layout, const heap_options *options)
 {
     heap *heap = calloc(1, sizeof *heap);
@@ -67,19 +68,43 @@ heap *heap_new(const heap_layout *layout, const heap_options *options)
         return NULL;
     heap->layout = *layout;
     heap->graph = options->graph;
-    if (heap_layout_check(layout) && space_init(&heap->space, options->fd, options->ranges,
-                                                options->range_count, options->cache_bytes)) {
-        heap->unheld = heap->space.mapped_bytes;
-        heap->unclaimed = heap->space.units * UNIT_BYTES * CLAIMS + CLAIMS_LEAST;
-        types_init(&heap->types, &heap->space, &heap->layout, options->type_type);
+    heap->paired = options->paired;
+    if (heap_layout_check(layout) &&
+        space_init(&heap->space, options->fd, options->ranges, options->range_count,
+                   heap->paired ? options->cache_bytes / 2 : options->cache_bytes)) {
         heap->marked = array_new(heap->space.units / 64 + 1, sizeof *heap->marked);
         heap->referenced = array_new(heap->space.units / 64 + 1, sizeof *heap->referenced);
-        if (heap->marked && heap->referenced && blocks_init(heap) &&
-            (!heap->graph || begin_graph(heap)))
+        if (heap->marked && heap->referenced && begin(heap, options->type_type))
             return heap;
     }
     heap_free(heap);
     return NULL;
+}
+
+heap *heap_new_helper(const heap *heap)
+{
+    struct heap *helper = calloc(1, sizeof *helper);
+    if (!helper)
+        return NULL;
+    helper->layout = heap->layout;
+    helper->graph = heap->graph;
+    helper->paired = true;
+    helper->deferring = true;
+    helper->marked = heap->marked;
+    helper->referenced = heap->referenced;
+    helper->seen_pools = heap->seen_pools;
+    helper->module_dicts = heap->module_dicts;
+    if (space_share(&helper->space, &heap->space) && begin(helper, heap->types.type_type))
+        return helper;
+    heap_free_helper(helper);
+    return NULL;
+}
+
+void heap_free_helper(heap *helper)
+{
+    helper->marked = helper->referenced = helper->seen_pools = NULL;
+    helper->module_dicts = (map){0};
+    heap_free(helper);
 }
 
 void heap_free(heap *heap)
@@ -94,7 +119,7 @@ void heap_free(heap *heap)
     series *all[] = {&heap->stack,      &heap->lists,      &heap->units,   &heap->node_types,
                      &heap->bytes,      &heap->first_edge, &heap->targets, &heap->labels,
                      &heap->name_items, &heap->name_text,  &heap->roots,   &heap->large_bytes,
-                     &heap->mapped};
+                     &heap->mapped,     &heap->batches};
     for (size_t i = 0; i < sizeof all / sizeof *all; i++)
         free(all[i]->items);
     free(heap->ordered);
@@ -143,9 +168,7 @@ static bool is_tracked(heap *heap, uint64_t address, const type *type)
            next & ~COLLECTOR_BITS;
 }
 
-/* Finds what is at an address: false if no object. Those on lists are visited in the order of
- * these, if they are there: bytes that only look like one's are not. */
-static bool find(heap *heap, uint64_t address, uint64_t unit)
+bool heap_find(heap *heap, uint64_t address, uint64_t unit)
 {
     if (bit_get(heap->marked, unit))
         return true;
@@ -154,7 +177,8 @@ static bool find(heap *heap, uint64_t address, uint64_t unit)
         return false;
     if (is_tracked(heap, address, types_get(&heap->types, index)))
         return true;
-    bit_set(heap->marked, unit);
+    if (!bit_claim(heap->marked, unit))
+        return true;
     found *top = series_add(heap, &heap->stack, sizeof *top);
     if (top)
         *top = (struct found){address, index};
@@ -167,8 +191,8 @@ void heap_refer(heap *heap, uint64_t address, uint32_t label)
     if (unit == UNIT_NONE)
         return;
     if (heap->deferring && !space_is_kept(&heap->space, address))
-        bit_set(heap->referenced, unit);
-    else if (!find(heap, address, unit))
+        bit_claim(heap->referenced, unit);
+    else if (!heap_find(heap, address, unit))
         return;
     if (!heap->graph)
         return;
@@ -193,8 +217,7 @@ static void set_bytes(heap *heap)
     }
 }
 
-/* INDEX is its type's. */
-static void visit(heap *heap, uint64_t address, uint32_t index)
+void heap_visit(heap *heap, uint64_t address, uint32_t index)
 {
     if (heap->graph && !add_node(heap, (uint32_t)space_unit(&heap->space, address), index))
         return;
@@ -204,9 +227,8 @@ static void visit(heap *heap, uint64_t address, uint32_t index)
     type *type = types_get(&heap->types, index);
     if (!referents_visit(heap, address, type) || heap->broken)
         heap->totals.broken++;
-    /* A class that nothing else holds is its instances', for which some of them suffice. */
-    if (type->counts[0].objects + type->counts[1].objects < INSTANCES_HOLD)
-        heap_refer(heap, type->address, ONLOOKER_HELD_TYPE | ONLOOKER_EDGE_BORROWED);
+    if (type_take(type, type_lot(address)))
+        heap_refer(heap, type->address, HELD_BY_INSTANCE);
     type->counts[heap->held].objects++;
     type->counts[heap->held].bytes += heap->object_bytes;
     heap->totals.objects++;
@@ -215,19 +237,29 @@ static void visit(heap *heap, uint64_t address, uint32_t index)
         set_bytes(heap);
 }
 
+void heap_visit_listed(heap *heap, uint64_t address)
+{
+    uint64_t word;
+    uint32_t index = object_type(heap, address);
+    if (index != TYPE_NONE)
+        heap_visit(heap, address, index);
+    else if (!space_word(&heap->space, address, &word) || reference_count(heap, word))
+        heap->totals.broken++; /* else it is just being freed, and not off the list yet */
+}
+
 int heap_add_list(heap *heap, uint64_t head)
 {
-    uint64_t *list = series_add(heap, &heap->lists, sizeof *list);
+    list *list = series_add(heap, &heap->lists, sizeof *list);
     if (!list)
         return ONLOOKER_NO_MEMORY;
-    *list = head;
+    *list = (struct list){.head = head};
     return ONLOOKER_OK;
 }
 
 int heap_add_root(heap *heap, uint64_t address, uint32_t label, uint8_t tier)
 {
     uint64_t unit = space_unit(&heap->space, address);
-    if (unit == UNIT_NONE || !find(heap, address, unit))
+    if (unit == UNIT_NONE || !heap_find(heap, address, unit))
         return ONLOOKER_FAULT;
     if (heap->graph) {
         root *root = series_add(heap, &heap->roots, sizeof *root);
@@ -247,94 +279,6 @@ int heap_add_module(heap *heap, uint64_t module, uint32_t label, uint8_t tier)
         heap->no_memory = true;
         return ONLOOKER_NO_MEMORY;
     }
-    return result;
-}
-
-/* Visits what was found meanwhile, until nothing more is found. */
-static int drain(heap *heap, const volatile int32_t *stop, volatile uint64_t *done)
-{
-    while (heap->stack.count && !heap_ran_out(heap) && !*stop) {
-        const found *top = (found *)heap->stack.items + --heap->stack.count;
-        visit(heap, top->address, top->type);
-    }
-    *done = heap->totals.objects;
-    if (*stop)
-        return ONLOOKER_INTERRUPTED;
-    return heap_ran_out(heap) ? ONLOOKER_NO_MEMORY : ONLOOKER_OK;
-}
-
-/* Visits the objects of a list, after each what only it leads to. */
-static int walk_list(heap *heap, uint64_t head, const volatile int32_t *stop,
-                     volatile uint64_t *done)
-{
-    uint64_t next, at = head;
-    /* No list is longer than there is room for objects with heads. */
-    for (uint64_t steps = 0; steps <= heap->space.units / GC_OBJECT_UNITS; steps++) {
-        if (!space_word(&heap->space, at, &next))
-            return ONLOOKER_FAULT;
-        at = next & ~COLLECTOR_BITS;
-        if (at == head)
-            return ONLOOKER_OK;
-        uint64_t object = at + (uint32_t)heap->layout.gc_head_size;
-        uint64_t unit = space_unit(&heap->space, object);
-        if (unit == UNIT_NONE)
-            return ONLOOKER_FAULT;
-        if (bit_get(heap->marked, unit))
-            continue;
-        uint32_t index = object_type(heap, object);
-        if (index == TYPE_NONE) {
-            uint64_t word;
-            if (!space_word(&heap->space, object, &word) || reference_count(heap, word))
-                heap->totals.broken++; /* else it is just being freed, and not off the list yet */
-            continue;
-        }
-        bit_set(heap->marked, unit);
-        visit(heap, object, index);
-        int result = drain(heap, stop, done);
-        if (result != ONLOOKER_OK)
-            return result;
-    }
-    return ONLOOKER_FAULT;
-}
-
-/* Visits what has been referred to meanwhile and is on no list, in the order of addresses. *MORE:
- * what that refers to may lie before it. */
-static int sweep(heap *heap, const volatile int32_t *stop, volatile uint64_t *done, bool *more)
-{
-    const range *range = heap->space.ranges;
-    *more = false;
-    for (uint64_t word = 0; word < heap->space.units / 64; word++) {
-        uint64_t new;
-        if (word * 64 >= range->first + range_units(range))
-            range++;
-        while ((new = heap->referenced[word] & ~heap->marked[word])) {
-            uint64_t unit = word * 64 + (uint64_t)__builtin_ctzll(new);
-            heap->referenced[word] &= ~(new & -new);
-            if (find(heap, range_address(range, unit), unit) && heap->stack.count)
-                *more = true;
-            int result = drain(heap, stop, done);
-            if (result != ONLOOKER_OK)
-                return result;
-        }
-    }
-    return ONLOOKER_OK;
-}
-
-int heap_walk(heap *heap, const volatile int32_t *stop, volatile uint64_t *done)
-{
-    bool more = true;
-    heap->deferring = true;
-    int result = drain(heap, stop, done);
-    const uint64_t *lists = heap->lists.items;
-    for (uint64_t i = 0; i < heap->lists.count && result == ONLOOKER_OK; i++)
-        result = walk_list(heap, lists[i], stop, done);
-    heap->lists.count = 0;
-    for (uint32_t sweeps = 0; more && result == ONLOOKER_OK; sweeps++) {
-        /* A chain that leads back, step by step, would take as many sweeps as it has steps. */
-        heap->deferring = sweeps < SWEEPS;
-        result = sweep(heap, stop, done, &more);
-    }
-    heap->deferring = false;
     return result;
 }
 

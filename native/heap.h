@@ -11,6 +11,9 @@
 #include "map.h"
 #include "space.h"
 
+/* Of the links of a collector's list: what it notes there. */
+#define COLLECTOR_BITS UINT64_C(3)
+
 /* An array that grows by halves and is not copied for it where the kernel can move its pages. */
 typedef struct series {
     void *items;
@@ -26,6 +29,12 @@ typedef struct found {
     uint64_t address;
     uint32_t type;
 } found;
+
+/* A list of the collector's. If two walk it: the object at which the first one has stopped, as the
+ * second one had been there, and the last one that this one has marked; 0: none. */
+typedef struct list {
+    uint64_t head, met, reached;
+} list;
 
 typedef struct root {
     uint32_t unit, label;
@@ -53,15 +62,20 @@ struct heap {
     types types;
     bool graph, held; /* keep edges; what is found now is held by native code */
     bool no_memory;
+
+    /* Shared with a helper: */
     uint64_t *marked;     /* bitmap of the units of objects that were found */
     uint64_t *referenced; /* the same of what may be objects, and is looked at later ... */
     bool deferring;       /* ... while this is so, unless it is at hand */
-    series lists;         /* addresses of heads */
-    series stack;         /* what is found and not visited yet */
+    uint64_t *seen_pools; /* bitmap of pools' places; these count for a range's pools */
     map module_dicts;     /* address of a module's dict -> 1 */
-    pooled *pooled;       /* for each range */
-    uint64_t *seen_pools; /* bitmap of their places; these count for a range's pools */
-    pool pools[POOLS];    /* that were looked at last */
+    bool paired;          /* there is to be a helper */
+
+    series lists;
+    series batches;    /* of a helper: its first nodes, the later ones of which come earlier */
+    series stack;      /* what is found and not visited yet */
+    pooled *pooled;    /* for each range */
+    pool pools[POOLS]; /* that were looked at last */
     heap_totals totals;
 
     /* The object that is being visited, and the bytes that it has by now. */
@@ -108,6 +122,25 @@ static inline void *series_add(heap *heap, series *series, size_t size)
     return (unsigned char *)series->items + series->count++ * size;
 }
 
+/* A walker for another thread that walks the same heap at the same time, until heap_merge. NULL: no
+ * memory. */
+heap *heap_new_helper(const heap *heap);
+void heap_free_helper(heap *helper);
+
+/* Takes over all that a helper has found, and frees it. Its nodes come in the opposite order, as it
+ * walks backwards. */
+void heap_merge(heap *heap, struct heap *helper);
+
+/* Finds what is at an address: false if no object. Those on lists are visited in the order of
+ * these, if they are there: bytes that only look like one's are not. */
+bool heap_find(heap *heap, uint64_t address, uint64_t unit);
+
+/* Visits a marked object, whose type has this index. */
+void heap_visit(heap *heap, uint64_t address, uint32_t type);
+
+/* The same, of what is on a list: there has to be an object. */
+void heap_visit_listed(heap *heap, uint64_t address);
+
 /* The visited object refers to what is at ADDRESS, if that is an object. */
 void heap_refer(heap *heap, uint64_t address, uint32_t label);
 
@@ -120,6 +153,15 @@ uint32_t heap_label_of_str(heap *heap, uint64_t address, uint32_t fallback);
 
 /* The same of a dict's key, which is a name if CPython has interned it, as it does with names. */
 uint32_t heap_label_of_key(heap *heap, uint64_t address, uint32_t fallback);
+
+static inline bool heap_is_name(uint32_t label)
+{
+    return label >= ONLOOKER_HELD_NAMES && label < ONLOOKER_HELD_ROOTS;
+}
+
+/* Puts the names in the order of their texts, each once, and returns the labels that they have by
+ * the index that they had. NULL: no memory. */
+uint32_t *heap_sort_names(heap *heap);
 
 /* Tells all that an object refers to and holds. False if it contradicts itself. */
 bool referents_visit(heap *heap, uint64_t address, const type *type);

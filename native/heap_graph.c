@@ -144,8 +144,15 @@ static bool owns(const heap *heap, const homes *homes, uint32_t owner, uint32_t 
     }
 }
 
-/* Turns targets from units into nodes, and leaves out what leads nowhere. */
-static void resolve(heap *heap)
+static bool holds_type(heap *heap, uint32_t node)
+{
+    uint64_t address = space_address(&heap->space, ((uint32_t *)heap->units.items)[node]);
+    return type_is_held_by(type_of_node(heap, node), type_lot(address));
+}
+
+/* Turns targets from units into nodes, and leaves out what leads nowhere. Names' labels become
+ * NAMES, by their indexes. */
+static void resolve(heap *heap, const uint32_t *names)
 {
     uint32_t *first = heap->first_edge.items, kept = 0;
     uint32_t *targets = heap->targets.items, *labels = heap->labels.items;
@@ -153,10 +160,10 @@ static void resolve(heap *heap)
         uint32_t begin = first[node], end = first[node + 1];
         first[node] = kept;
         for (uint32_t edge = begin; edge < end; edge++) {
-            uint32_t target = node_of_unit(heap, targets[edge]);
-            if (target) {
+            uint32_t target = node_of_unit(heap, targets[edge]), label = labels[edge];
+            if (target && (label != HELD_BY_INSTANCE || holds_type(heap, (uint32_t)node))) {
                 targets[kept] = target;
-                labels[kept++] = labels[edge];
+                labels[kept++] = heap_is_name(label) ? names[label - ONLOOKER_HELD_NAMES] : label;
             }
         }
     }
@@ -217,9 +224,11 @@ int heap_make_graph(heap *heap, graph *out)
     space_forget(&heap->space);
     free(heap->referenced);
     heap->referenced = NULL;
-    if (!order(heap))
+    uint32_t *names = order(heap) ? heap_sort_names(heap) : NULL;
+    if (!names)
         return ONLOOKER_NO_MEMORY;
-    resolve(heap);
+    resolve(heap, names);
+    free(names);
     bool good = find_homes(heap, &homes);
     const uint32_t *first = heap->first_edge.items;
     const uint32_t *targets = heap->targets.items;

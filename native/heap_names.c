@@ -1,5 +1,7 @@
 #include "heap.h"
 
+#include <stdlib.h>
+
 #define NAMES_LIMIT (1u << 22)
 #define NAME_LIMIT 256u /* bytes; what is longer is no name */
 
@@ -69,6 +71,55 @@ uint32_t heap_label_of_key(heap *heap, uint64_t address, uint32_t fallback)
     return map_get(&heap->names, address) != MAP_ABSENT || is_interned(heap, address)
                ? heap_label_of_str(heap, address, fallback)
                : fallback;
+}
+
+/* Names and the texts that they are in. */
+typedef struct texts {
+    const name *names;
+    const unsigned char *text;
+} texts;
+
+static int compare_texts(const texts *texts, uint32_t left, uint32_t right)
+{
+    const name *a = &texts->names[left], *b = &texts->names[right];
+    uint32_t common = a->bytes < b->bytes ? a->bytes : b->bytes;
+    int order = common ? memcmp(texts->text + a->at, texts->text + b->at, common) : 0;
+    if (!order)
+        order = (a->bytes > b->bytes) - (a->bytes < b->bytes);
+    return order ? order : (a->kind > b->kind) - (a->kind < b->kind);
+}
+
+static int compare(const void *left, const void *right, void *all)
+{
+    return compare_texts(all, *(const uint32_t *)left, *(const uint32_t *)right);
+}
+
+uint32_t *heap_sort_names(heap *heap)
+{
+    uint32_t count = heap_name_count(heap), kept = 0;
+    texts texts = {heap->name_items.items, heap->name_text.items};
+    uint32_t *order = malloc((count + UINT64_C(1)) * sizeof *order);
+    uint32_t *labels = malloc((count + UINT64_C(1)) * sizeof *labels);
+    name *sorted = malloc((count + UINT64_C(1)) * sizeof *sorted);
+    if (order && labels && sorted) {
+        for (uint32_t i = 0; i < count; i++)
+            order[i] = i;
+        qsort_r(order, count, sizeof *order, compare, &texts);
+        for (uint32_t i = 0; i < count; i++) {
+            if (!i || compare_texts(&texts, order[i - 1], order[i]))
+                sorted[kept++] = texts.names[order[i]];
+            labels[order[i]] = ONLOOKER_HELD_NAMES + kept - 1;
+        }
+        free(heap->name_items.items);
+        heap->name_items = (series){sorted, kept, count + 1};
+        map_clear(&heap->names);
+    } else {
+        free(labels);
+        free(sorted);
+        labels = NULL;
+    }
+    free(order);
+    return labels;
 }
 
 uint32_t heap_name_count(const heap *heap)

@@ -133,6 +133,7 @@ static bool read_type(types *types, uint64_t address, type *out, uint32_t depth)
     if (out->flags & FLAG_HEAPTYPE &&
         !space_word(types->space, address + (uint32_t)layout->type_cached_keys, &out->cached_keys))
         return false;
+    memset(out->lots, 0xff, sizeof out->lots);
     find_shape(types, out, load_u64(bytes, layout->type_name), depth);
     out->plain = (out->shape == SHAPE_ATOM || out->shape == SHAPE_LONG ||
                   out->shape == SHAPE_BYTES || out->shape == SHAPE_UNICODE) &&
@@ -183,6 +184,17 @@ static uint32_t add_type(types *types, const type *new)
     return types->count++;
 }
 
+uint32_t types_add(types *types, const type *known)
+{
+    uint32_t index = map_get(&types->by_address, known->address);
+    if (index != MAP_ABSENT)
+        return index;
+    type new = *known;
+    memset(new.counts, 0, sizeof new.counts);
+    memset(new.lots, 0xff, sizeof new.lots);
+    return types->count < TYPE_LIMIT ? add_type(types, &new) : TYPE_NONE;
+}
+
 uint32_t types_find(types *types, uint64_t address)
 {
     uint32_t index = map_get(&types->by_address, address);
@@ -194,6 +206,14 @@ uint32_t types_find(types *types, uint64_t address)
     }
     *types_recent(types, address) = (struct recent){address, index};
     return index;
+}
+
+void type_keep(type *type, uint32_t lot)
+{
+    uint32_t place = INSTANCES_HOLD - 1;
+    for (; place && type->lots[place - 1] > lot; place--)
+        type->lots[place] = type->lots[place - 1];
+    type->lots[place] = lot;
 }
 
 uint64_t type_size(const type *type, uint64_t items)

@@ -6,6 +6,12 @@
 #include "space.h"
 
 #define TYPE_NONE UINT32_MAX
+
+/* A class that nothing else holds is its instances', for which some of them suffice: those that
+ * have drawn the lowest lots. So they are the same whoever visits what in which order. */
+#define INSTANCES_HOLD 16u
+#define HELD_BY_INSTANCE (ONLOOKER_HELD_TYPE | ONLOOKER_EDGE_BORROWED)
+
 #define TYPE_BYTES 1024 /* of a PyHeapTypeObject that may be looked at */
 
 /* What an object of a type holds beyond the words of its own fields. A type has the shape of its
@@ -48,6 +54,7 @@ typedef struct type {
     enum shape shape;
     uint32_t fields; /* where fields begin that the shape doesn't know */
     bool plain;      /* they refer to nothing, and are one block without anything before it */
+    uint32_t lots[INSTANCES_HOLD]; /* ascending */
     struct {
         uint64_t objects, bytes;
     } counts[2]; /* of those that Python's references lead to, and of those that are held */
@@ -89,9 +96,36 @@ static inline uint32_t types_at(types *types, uint64_t address)
     return recent->address == address ? recent->index : types_find(types, address);
 }
 
+/* The index of a type that another walker has found; TYPE_NONE: no room for it. */
+uint32_t types_add(types *types, const type *known);
+
 static inline type *types_get(const types *types, uint32_t index)
 {
     return &types->chunks[index / TYPE_CHUNK][index % TYPE_CHUNK];
+}
+
+/* What an instance draws. */
+static inline uint32_t type_lot(uint64_t address)
+{
+    return (uint32_t)(address * 0x9E3779B97F4A7C15u >> 32);
+}
+
+/* Whether an instance that has drawn this lot is one of those that hold the type. */
+static inline bool type_is_held_by(const type *type, uint32_t lot)
+{
+    return lot <= type->lots[INSTANCES_HOLD - 1];
+}
+
+/* Keeps a lot that is one of the lowest. */
+void type_keep(type *type, uint32_t lot);
+
+/* Takes the lot of an instance, and tells whether that is one of these as far as is known. */
+static inline bool type_take(type *type, uint32_t lot)
+{
+    if (!type_is_held_by(type, lot))
+        return false;
+    type_keep(type, lot);
+    return true;
 }
 
 /* Bytes of an object's own block that its type and its size field ask for. */

@@ -68,6 +68,7 @@ typedef struct heap_range {
 typedef struct heap_options {
     int32_t fd;               /* such as /proc/PID/mem; stays the caller's */
     int32_t graph;            /* keep who refers to whom */
+    int32_t paired;           /* let two threads walk: only what stands still */
     uint64_t type_type;       /* address of PyType_Type */
     uint64_t cache_bytes;     /* of memory that is kept at a time */
     const heap_range *ranges; /* ascending, apart from one another */

@@ -16,12 +16,20 @@ static inline bool stopped(const volatile int32_t *stop, uint32_t step)
 
 static inline bool bit_get(const uint64_t *bits, uint64_t index)
 {
-    return bits[index / 64] >> (index % 64) & 1;
+    return __atomic_load_n(&bits[index / 64], __ATOMIC_RELAXED) >> (index % 64) & 1;
 }
 
 static inline void bit_set(uint64_t *bits, uint64_t index)
 {
     bits[index / 64] |= UINT64_C(1) << (index % 64);
+}
+
+/* Sets a bit that other threads may set too, and tells whether it was not set before. */
+static inline bool bit_claim(uint64_t *bits, uint64_t index)
+{
+    uint64_t bit = UINT64_C(1) << (index % 64);
+    return !bit_get(bits, index) &&
+           !(__atomic_fetch_or(&bits[index / 64], bit, __ATOMIC_RELAXED) & bit);
 }
 
 static inline uint64_t node_bytes(const graph *graph, uint32_t node)

@@ -8,15 +8,11 @@
 
 #define ADDRESS_LIMIT (UINT64_C(1) << 63)
 
-bool space_init(space *space, int fd, const heap_range *ranges, uint32_t count,
-                uint64_t cache_bytes)
+/* Makes room for the ranges, and for windows in which there is nothing yet. */
+static bool make_room(space *space, uint64_t windows)
 {
-    *space = (struct space){.fd = fd, .count = count};
-    uint64_t windows = WINDOWS_LEAST;
-    while (windows * WINDOW_BYTES * 2 <= cache_bytes)
-        windows *= 2;
     space->mask = windows - 1;
-    space->ranges = calloc(count + 1, sizeof *space->ranges);
+    space->ranges = calloc(space->count + UINT64_C(1), sizeof *space->ranges);
     space->tags = malloc(windows * sizeof *space->tags);
     /* As large arrays of malloc's are not: the kernel copies page by page, and `rep movsb` to 8 or
      * 16 bytes behind the place in a page that it copies from takes three times as long (Zen). */
@@ -25,6 +21,18 @@ bool space_init(space *space, int fd, const heap_range *ranges, uint32_t count,
     if (!space->ranges || !space->tags || !space->windows)
         return false;
     memset(space->tags, 0xff, windows * sizeof *space->tags);
+    return true;
+}
+
+bool space_init(space *space, int fd, const heap_range *ranges, uint32_t count,
+                uint64_t cache_bytes)
+{
+    *space = (struct space){.fd = fd, .count = count};
+    uint64_t windows = WINDOWS_LEAST;
+    while (windows * WINDOW_BYTES * 2 <= cache_bytes)
+        windows *= 2;
+    if (!make_room(space, windows))
+        return false;
     uint64_t end = 0, limit = 0;
     for (uint32_t i = 0; i < count; i++) {
         const heap_range *range = &ranges[i];
@@ -42,6 +50,18 @@ bool space_init(space *space, int fd, const heap_range *ranges, uint32_t count,
                                           .image = range->image};
         space->units += range_units(&space->ranges[i]);
     }
+    return true;
+}
+
+bool space_share(space *space, const struct space *other)
+{
+    *space = (struct space){.fd = other->fd,
+                            .count = other->count,
+                            .units = other->units,
+                            .mapped_bytes = other->mapped_bytes};
+    if (!make_room(space, other->mask + 1))
+        return false;
+    memcpy(space->ranges, other->ranges, space->count * sizeof *space->ranges);
     return true;
 }
 

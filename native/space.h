@@ -54,6 +54,10 @@ typedef struct space {
 /* False: no memory, or ranges that overlap, are not in order or not of whole pages. */
 bool space_init(space *space, int fd, const heap_range *ranges, uint32_t count,
                 uint64_t cache_bytes);
+
+/* The same space, for another thread: with as many windows, of its own. False: no memory. */
+bool space_share(space *space, const struct space *other);
+
 void space_free(space *space);
 
 /* space_range where it is not the one that was looked up last. */

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -110,6 +111,13 @@ def still(runtime: Runtime, freeze: Freeze) -> Iterator[tuple[Frozen, Runtime, l
             return
 
 
+def may_pair(picture: Frozen) -> bool:
+    """Whether two threads may look at it: the sooner that is done the less a process has to copy
+    of what it shares with its snapshot.
+    """
+    return picture.how != "none" and len(os.sched_getaffinity(0)) > 1
+
+
 def _objects(
     runtime: Runtime, by: HeapBy, freeze: Freeze, time_ns: int, progress: Progress
 ) -> MemoryPicture:
@@ -122,6 +130,7 @@ def _objects(
             ranges,
             heads,
             graph=by == "path",
+            paired=may_pair(picture),
             progress=lambda count: progress("walking", count),
         ) as heap:
             totals, types = heap.totals, heap.types

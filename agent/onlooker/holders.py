@@ -9,7 +9,7 @@ from difflib import get_close_matches
 from typing import Final
 
 from onlooker.errors import UsageError
-from onlooker.heap import Progress, still
+from onlooker.heap import Progress, may_pair, still
 from onlooker.memory import Freeze
 from onlooker.observe.heap import Heap
 from onlooker.observe.heap_ranges import heap_ranges
@@ -133,7 +133,9 @@ def _looked(runtime: Runtime, freeze: Freeze, progress: Progress) -> Iterator[tu
     with still(runtime, freeze) as (picture, runtime_then, heads):
         walking: Callable[[int], None] = lambda count: progress("walking", count)  # noqa: E731
         ranges = heap_ranges(runtime_then, picture.pid)
-        with Heap(runtime_then, ranges, heads, graph=True, progress=walking) as heap:
+        with Heap(
+            runtime_then, ranges, heads, graph=True, paired=may_pair(picture), progress=walking
+        ) as heap:
             picture.release()
             progress("finding owners", heap.totals.objects)
             with Owners(heap.graph) as owners:

@@ -8,18 +8,27 @@ import os
 import statistics
 import tempfile
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from .processes import run
+from .processes import Finished, run
 from .targets import Target
 from .tools import Tools
 
 GOALS: Final = {"type": 4.0, "path": 12.0}
-"""CPU time for the objects, in times of reading the memory once."""
+"""Elapsed time for the objects, in times of reading the memory once."""
 
 _PIECE: Final = 1 << 20
+
+
+@dataclass(frozen=True)
+class Took:
+    """Elapsed time and CPU time."""
+
+    wall_s: float
+    cpu_s: float
 
 
 @dataclass(frozen=True)
@@ -30,21 +39,26 @@ class Walking:
     version: str
     objects: int
     heap_mib: float
-    read_s: float
-    cpu_s: float
-    empty_s: float
+    reading: Took
+    command: Took
+    empty: Took
     """The same of the command for a program without objects of its own: to start, above all."""
     peak_mib: float
 
     @property
     def times_reading(self) -> float:
-        """How much longer the objects took than reading the memory once."""
-        return (self.cpu_s - self.empty_s) / self.read_s
+        """How much longer the objects took than reading the memory once, by one thread."""
+        return (self.command.wall_s - self.empty.wall_s) / self.reading.wall_s
+
+    @property
+    def cpu_times_reading(self) -> float:
+        """The same of CPU time: two threads look at the objects where there are two CPUs."""
+        return (self.command.cpu_s - self.empty.cpu_s) / self.reading.cpu_s
 
     @property
     def whole_times_reading(self) -> float:
-        """The same of the whole command."""
-        return self.cpu_s / self.read_s
+        """Elapsed time of the whole command."""
+        return self.command.wall_s / self.reading.wall_s
 
     @property
     def memory_goal_mib(self) -> float:
@@ -59,6 +73,7 @@ class Walking:
             "objects": self.objects,
             "heap_mib": round(self.heap_mib),
             "times_reading": round(self.times_reading, 2),
+            "cpu_times_reading": round(self.cpu_times_reading, 2),
             "whole_times_reading": round(self.whole_times_reading, 2),
             "peak_mib": round(self.peak_mib),
         }
@@ -73,21 +88,21 @@ def walking(tools: Tools, millions: int, rounds: int) -> list[Walking]:
     ):
         profile = Path(folder) / "heap.pb.gz"
         command = [*tools.onlooker, "heap", "--json", "-o", str(profile)]
-        reads_s: list[float] = []
-        cpu_s: dict[str, list[float]] = {by: [] for by in GOALS}
-        empty_s: dict[str, list[float]] = {by: [] for by in GOALS}
+        reads: list[Took] = []
+        took: dict[str, list[Took]] = {by: [] for by in GOALS}
+        took_empty: dict[str, list[Took]] = {by: [] for by in GOALS}
         peak_kib = dict.fromkeys(GOALS, 0)
         told: dict[str, Any] = {}
         size = 0
         for _ in range(rounds):
-            size, read_s = _read(target.pid)
-            reads_s.append(read_s)
+            size, read = _read(target.pid)
+            reads.append(read)
             for by in GOALS:
                 done = run([*command, "--by", by, "--pid", str(empty.pid)]).checked()
-                empty_s[by].append(done.cpu_s)
+                took_empty[by].append(_took(done))
                 done = run([*command, "--by", by, "--pid", str(target.pid)], limit_s=900).checked()
                 told = json.loads(done.stdout)
-                cpu_s[by].append(done.cpu_s)
+                took[by].append(_took(done))
                 peak_kib[by] = max(peak_kib[by], done.peak_rss_kib)
         return [
             Walking(
@@ -95,19 +110,29 @@ def walking(tools: Tools, millions: int, rounds: int) -> list[Walking]:
                 target.version,
                 told["totals"]["objects"],
                 size / (1 << 20),
-                statistics.median(reads_s),
-                statistics.median(cpu_s[by]),
-                statistics.median(empty_s[by]),
+                _median(reads),
+                _median(took[by]),
+                _median(took_empty[by]),
                 peak_kib[by] / 1024,
             )
             for by in GOALS
         ]
 
 
-def _read(pid: int) -> tuple[int, float]:
-    """The bytes that the process has for itself, and the CPU time that reading them takes."""
+def _took(done: Finished) -> Took:
+    return Took(done.wall_s, done.cpu_s)
+
+
+def _median(took: Sequence[Took]) -> Took:
+    return Took(
+        statistics.median(one.wall_s for one in took), statistics.median(one.cpu_s for one in took)
+    )
+
+
+def _read(pid: int) -> tuple[int, Took]:
+    """The bytes that the process has for itself, and what reading them takes."""
     buffer = memoryview(mmap.mmap(-1, _PIECE))  # of whole pages, which are copied the fastest
-    size, began_s = 0, time.process_time()
+    size, wall_s, cpu_s = 0, time.monotonic(), time.process_time()
     with open(f"/proc/{pid}/maps") as maps, open(f"/proc/{pid}/mem", "rb", buffering=0) as memory:
         for line in maps:
             place, permissions, _, _, inode, *_ = line.split()
@@ -116,4 +141,4 @@ def _read(pid: int) -> tuple[int, float]:
             start, end = (int(address, 16) for address in place.split("-"))
             for at in range(start, end, _PIECE):
                 size += os.preadv(memory.fileno(), [buffer[: min(_PIECE, end - at)]], at)
-    return size, time.process_time() - began_s
+    return size, Took(time.monotonic() - wall_s, time.process_time() - cpu_s)

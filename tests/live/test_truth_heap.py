@@ -9,6 +9,8 @@ import pytest
 from onlooker._native import ffi
 from onlooker.observe.heap import PART, TYPE, Heap
 from onlooker.observe.heap_ranges import heap_ranges
+from onlooker.observe.heap_sites import by_path
+from onlooker.observe.owners import Owners
 from onlooker.runtime.collector import list_heads
 from onlooker.runtime.locate import locate
 
@@ -34,12 +36,13 @@ SILENT = {
 
 
 @contextmanager
-def heap_of(pid: int, *, graph: bool = True) -> Iterator[Heap]:
+def heap_of(pid: int, *, graph: bool = True, paired: bool = True) -> Iterator[Heap]:
     """The heap of a process that waits for input."""
     await_reading(pid)
     runtime = locate(pid)
     try:
-        with Heap(runtime, heap_ranges(runtime, pid), list_heads(runtime), graph=graph) as heap:
+        ranges, heads = heap_ranges(runtime, pid), list_heads(runtime)
+        with Heap(runtime, ranges, heads, graph=graph, paired=paired) as heap:
             yield heap
     finally:
         runtime.close()
@@ -128,6 +131,27 @@ def test_objects_are_those_that_the_target_knows_of(
     assert {found.types[address] for address in found.held & planted.keys()} == {"float"}
     with heap_of(target.pid, graph=False) as heap:
         assert {each.address: each.objects for each in heap.types} == counted
+
+
+def test_two_threads_find_what_one_finds(
+    interpreter: Interpreter, start_target: StartTarget
+) -> None:
+    target = start_target(interpreter, OBJECTS)
+    target.read_json()
+    alone, *paired = (_picture(target.pid, paired=paired) for paired in (False, True, True, True))
+    for picture in paired:
+        assert picture == alone
+
+
+def _picture(pid: int, *, paired: bool) -> tuple[Any, ...]:
+    with heap_of(pid, paired=paired) as heap, Owners(heap.graph) as owners:
+        return (
+            heap.totals._replace(read_bytes=0),
+            heap.pools(),
+            sorted(heap.mapped_blocks()),
+            sorted(kind for kind in heap.types if kind.all_objects),
+            sorted(by_path(heap, owners)),
+        )
 
 
 SEVERAL_INTERPRETERS = """

@@ -11,9 +11,18 @@ void *__wrap_malloc(size_t size);
 void *__wrap_calloc(size_t count, size_t size);
 void *__wrap_realloc(void *old, size_t size);
 
+bool count_down(uint64_t *left)
+{
+    uint64_t was = __atomic_load_n(left, __ATOMIC_RELAXED);
+    while (was && !__atomic_compare_exchange_n(left, &was, was - 1, true, __ATOMIC_RELAXED,
+                                               __ATOMIC_RELAXED))
+        continue;
+    return was == 1;
+}
+
 static bool fails(void)
 {
-    return allocations_left && !--allocations_left;
+    return count_down(&allocations_left);
 }
 
 void *__wrap_malloc(size_t size)

@@ -166,6 +166,7 @@ static void run_case(script script)
     if (flags >> 10 & 1)
         cut->end -= take(&script) % ((cut->end - cut->start) / PAGE_SIZE) * PAGE_SIZE;
     bool has_graph = flags >> 11 & 1;
+    recording.paired = flags >> 12 & 1;
     heap *heap =
         heap_recording_walk(&recording, &layout, (uint32_t)ranges, has_graph, &graph, &result);
     cut->end = end;

@@ -84,6 +84,7 @@ heap *heap_recording_walk(const heap_recording *recording, const heap_layout *la
     *result = ONLOOKER_OK;
     heap *heap = heap_new(layout, &(heap_options){.fd = recording->fd,
                                                   .graph = has_graph,
+                                                  .paired = recording->paired,
                                                   .type_type = recording->type_type,
                                                   .cache_bytes = CACHE_BYTES,
                                                   .ranges = recording->ranges,

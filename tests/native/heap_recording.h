@@ -12,6 +12,7 @@ typedef struct heap_recording {
     uint64_t *heads, *modules;
     heap_range *ranges;
     int fd;
+    bool paired; /* let two threads walk it; not of the file */
 } heap_recording;
 
 /* Ends the program when the file is not what it should be. */

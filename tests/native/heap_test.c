@@ -14,6 +14,7 @@
 #define TYPE_BYTES_HERE 1024u
 #define READY (UINT64_C(1) << 12)
 #define HEAP_TYPE (UINT64_C(1) << 9)
+#define GC (UINT64_C(1) << 14)
 #define LIST (UINT64_C(1) << 25)
 #define TUPLE (UINT64_C(1) << 26)
 #define UNICODE (UINT64_C(1) << 28)
@@ -134,7 +135,8 @@ static void begin(void)
 
 /* Walks a list of the collector's, unless its head's address is 0, and from all objects that were
  * made; all of the memory that they may claim is looked at a few times at most. */
-static heap_totals walk_list_and_all(const heap_layout *layout, uint64_t head)
+static heap_totals walk_list_and_all(const heap_layout *layout, uint64_t head, bool paired,
+                                     int result)
 {
     const heap_range range = {BASE, BASE + MEMORY_BYTES, 0, BASE + MEMORY_BYTES};
     volatile int32_t stop = 0;
@@ -143,6 +145,7 @@ static heap_totals walk_list_and_all(const heap_layout *layout, uint64_t head)
     graph graph;
     heap *heap = heap_new(layout, &(heap_options){.fd = fd,
                                                   .graph = 1,
+                                                  .paired = paired,
                                                   .type_type = TYPE_TYPE,
                                                   .cache_bytes = MEMORY_BYTES,
                                                   .ranges = &range,
@@ -152,10 +155,12 @@ static heap_totals walk_list_and_all(const heap_layout *layout, uint64_t head)
         CHECK_EQUAL(heap_add_root(heap, object, ONLOOKER_HELD_ROOTS, 0), ONLOOKER_OK);
     if (head)
         CHECK_EQUAL(heap_add_list(heap, head), ONLOOKER_OK);
-    CHECK_EQUAL(heap_walk(heap, &stop, &done), ONLOOKER_OK);
+    CHECK_EQUAL(heap_walk(heap, &stop, &done), result);
     CHECK_EQUAL(heap_make_graph(heap, &graph), ONLOOKER_OK);
     CHECK(graph.edges <= 3 * MEMORY_BYTES / 8);
     heap_get_totals(heap, &totals);
+    CHECK_EQUAL(done, totals.objects);
+    CHECK_EQUAL(graph.nodes, totals.objects + 1);
     CHECK(totals.bytes <= MEMORY_BYTES);
     heap_free(heap);
     close(fd);
@@ -164,7 +169,7 @@ static heap_totals walk_list_and_all(const heap_layout *layout, uint64_t head)
 
 static heap_totals walk(const heap_layout *layout)
 {
-    return walk_list_and_all(layout, 0);
+    return walk_list_and_all(layout, 0, false, ONLOOKER_OK);
 }
 
 TEST(good_objects_are_counted)
@@ -230,9 +235,64 @@ TEST(what_is_being_freed_on_a_list_is_not_broken)
         put(at + 24, types[i]);
     }
     put(at, HUGE_BLOCK);
-    heap_totals totals = walk_list_and_all(&LAYOUT, HUGE_BLOCK);
+    heap_totals totals = walk_list_and_all(&LAYOUT, HUGE_BLOCK, false, ONLOOKER_OK);
     CHECK_EQUAL(totals.broken, 1);
     CHECK_EQUAL(totals.objects, 1 + 2); /* with its type, and that one's */
+}
+
+#define LISTED 20000u
+#define LISTED_BYTES 64u
+
+static uint64_t listed_head(uint32_t number)
+{
+    return HUGE_BLOCK + number % (LISTED + 1) * LISTED_BYTES;
+}
+
+/* A list of tuples, each of which refers to the one before it. */
+static void make_list(uint64_t tuple)
+{
+    for (uint32_t i = 0; i <= LISTED; i++) {
+        const uint64_t words[] = {listed_head(i + 1),
+                                  listed_head(i + LISTED),
+                                  1,
+                                  tuple,
+                                  1,
+                                  listed_head(i ? i - 1 : 0) + 16};
+        CHECK_EQUAL(pwrite(fd, words, sizeof words, (off_t)listed_head(i)), sizeof words);
+    }
+}
+
+TEST(two_find_what_one_finds)
+{
+    for (int paired = 0; paired < 2; paired++)
+        for (uint32_t run = 0; run < 50; run++) {
+            begin();
+            make_list(make_type("tuple", TUPLE | GC, 24, 8));
+            heap_totals totals = walk_list_and_all(&LAYOUT, listed_head(0), paired, ONLOOKER_OK);
+            CHECK_EQUAL(totals.broken, 0);
+            CHECK_EQUAL(totals.objects, LISTED + 2);
+        }
+}
+
+/* As one is put on a list, the one before it or the head may be linked to it one way only. */
+TEST(one_goes_on_where_links_lead_one_way_only)
+{
+    for (uint32_t cut = 0; cut <= LISTED; cut += LISTED / 20) {
+        begin();
+        make_list(make_type("tuple", TUPLE | GC, 24, 8));
+        put(listed_head(cut) + 8, listed_head(cut + 2));
+        heap_totals totals = walk_list_and_all(&LAYOUT, listed_head(0), true, ONLOOKER_OK);
+        CHECK_EQUAL(totals.objects, LISTED + 2);
+    }
+}
+
+/* What lies between would be missing. */
+TEST(two_that_do_not_meet_are_told)
+{
+    begin();
+    make_list(make_type("tuple", TUPLE | GC, 24, 8));
+    put(listed_head(200), listed_head(100));
+    walk_list_and_all(&LAYOUT, listed_head(0), true, ONLOOKER_FAULT);
 }
 
 TEST(what_a_million_objects_claim_is_looked_at_twice)

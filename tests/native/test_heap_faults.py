@@ -33,11 +33,13 @@ def test_changed_words(programs: Programs, recording: Path) -> None:
     run_program(program, recording, "0", str(CASES))
 
 
-def test_every_allocation_fails(programs: Programs, any_recording: Path) -> None:
+@pytest.mark.parametrize("walkers", ["alone", "paired"])
+def test_every_allocation_fails(programs: Programs, any_recording: Path, walkers: str) -> None:
     program = programs.build("heap_faults.c", *WALKS, "allocations.c", link=FAILING)
-    assert int(run_program(program, any_recording, "allocations")) > 50
+    assert int(run_program(program, any_recording, "allocations", walkers)) > 50
 
 
-def test_reads_fail(programs: Programs, any_recording: Path) -> None:
+@pytest.mark.parametrize("walkers", ["alone", "paired"])
+def test_reads_fail(programs: Programs, any_recording: Path, walkers: str) -> None:
     program = programs.build("heap_faults.c", *WALKS, "allocations.c", link=FAILING)
-    assert int(run_program(program, any_recording, "reads")) > 10
+    assert int(run_program(program, any_recording, "reads", walkers)) > 10

@@ -102,7 +102,8 @@ class Heap:
 
     ``runtime`` is the process's, with a memory that reads what stands still; ``ranges`` is where in
     that objects may be, ``heads`` are ``list_heads`` of it. With ``graph``, ``graph`` is a
-    ``graph *`` for Owners afterwards. ``progress`` is called now and then with the number of
+    ``graph *`` for Owners afterwards. With ``paired``, two threads find the objects: only where
+    nothing moves. ``progress`` is called now and then with the number of
     objects; what it raises ends the walk.
 
     Raises MemoryFault if a list does not lead back to its head, and OnlookerError when memory runs
@@ -116,6 +117,7 @@ class Heap:
         heads: Sequence[int],
         *,
         graph: bool = False,
+        paired: bool = False,
         progress: Callable[[int], None] = lambda _: None,
     ) -> None:
         self._runtime = runtime
@@ -125,7 +127,7 @@ class Heap:
         """Names of what holds the graph's roots, by label less ROOTS."""
         self._labels: dict[tuple[str, ...], int] = {}
         self.graph: Any = None
-        self._heap = self._new(ranges, graph=graph)
+        self._heap = self._new(ranges, graph=graph, paired=paired)
         try:
             self._walk(heads, ranges)
             if graph:
@@ -234,7 +236,7 @@ class Heap:
         lib.heap_forget_references(self._heap)
         self.graph = None
 
-    def _new(self, ranges: Sequence[HeapRange], *, graph: bool) -> Any:
+    def _new(self, ranges: Sequence[HeapRange], *, graph: bool, paired: bool) -> Any:
         offsets = self._runtime.layout.offsets
         fields = (name for name, _ in ffi.typeof("heap_layout").fields)
         layout = ffi.new("heap_layout *", {name: offsets[name] for name in fields})
@@ -251,6 +253,7 @@ class Heap:
             {
                 "fd": self._runtime.memory.fileno(),
                 "graph": graph,
+                "paired": paired,
                 "type_type": self._type_type(),
                 "cache_bytes": min(
                     max(_CACHE_LEAST_BYTES, size // _CACHE_SHARE), _CACHE_MOST_BYTES
