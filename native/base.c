@@ -1,6 +1,5 @@
 #include "recorder.h"
 
-#include <malloc.h>
 #include <stdlib.h>
 #include <sys/mman.h>
 #include <time.h>
@@ -49,20 +48,6 @@ void prefer_huge_pages(void *items, size_t bytes)
     if (items && bytes >= HUGE_LEAST)
         madvise((void *)start, PAGE_OF((uintptr_t)items + bytes + PAGE_SIZE - 1) - start,
                 MADV_HUGEPAGE);
-}
-
-void *array_new(uint64_t count, size_t item_size)
-{
-    void *items = calloc(count, item_size);
-    prefer_huge_pages(items, count * item_size);
-    return items;
-}
-
-void release_freed(void)
-{
-#ifdef __GLIBC__
-    malloc_trim(0);
-#endif
 }
 
 uint64_t hash_bytes(uint64_t seed, const unsigned char *bytes, size_t length)

@@ -193,13 +193,12 @@ static bool name_owners(flow *flow, dominators *tree)
 
 static void free_search(flow *flow)
 {
-    free(flow->vertex);
-    free(flow->parent);
-    free(flow->semi);
-    free(flow->first);
-    free(flow->source);
+    array_free(flow->vertex);
+    array_free(flow->parent);
+    array_free(flow->semi);
+    array_free(flow->first);
+    array_free(flow->source);
     flow->vertex = flow->parent = flow->semi = flow->first = flow->source = NULL;
-    release_freed();
 }
 
 static int find(flow *flow, dominators *tree)
@@ -220,6 +219,7 @@ static int find(flow *flow, dominators *tree)
     if (!dominate(flow, flow->vertex))
         return ONLOOKER_INTERRUPTED;
     free_search(flow);
+    arrays_release(flow->graph->nodes * sizeof *tree->order);
     return name_owners(flow, tree) ? ONLOOKER_OK : ONLOOKER_NO_MEMORY;
 }
 
@@ -231,14 +231,14 @@ int dominators_find(const graph *graph, ownership *ownership, const volatile int
     ownership->leaves = NULL;
     int result = find(&flow, tree);
     free_search(&flow);
-    free(flow.number);
-    free(flow.dom);
+    array_free(flow.number);
+    array_free(flow.dom);
     return result;
 }
 
 void dominators_free(dominators *tree)
 {
-    free(tree->order);
-    free(tree->owner);
+    array_free(tree->order);
+    array_free(tree->owner);
     memset(tree, 0, sizeof *tree);
 }

@@ -18,12 +18,11 @@
 bool series_grow(heap *heap, series *series, size_t size)
 {
     uint64_t capacity = series->capacity + series->capacity / 2 + 1024;
-    void *grown = capacity > SIZE_MAX / size ? NULL : realloc(series->items, capacity * size);
+    void *grown = array_grow(series->items, capacity, size);
     if (!grown) {
         heap->no_memory = true;
         return false;
     }
-    prefer_huge_pages(grown, capacity * size);
     series->items = grown;
     series->capacity = capacity;
     return true;
@@ -113,23 +112,24 @@ void heap_free(heap *heap)
         return;
     space_free(&heap->space);
     types_free(&heap->types);
-    free(heap->marked);
-    free(heap->referenced);
+    array_free(heap->marked);
+    array_free(heap->referenced);
     blocks_free(heap);
     series *all[] = {&heap->stack,      &heap->lists,      &heap->units,   &heap->node_types,
                      &heap->bytes,      &heap->first_edge, &heap->targets, &heap->labels,
                      &heap->name_items, &heap->name_text,  &heap->roots,   &heap->large_bytes,
                      &heap->mapped,     &heap->batches};
     for (size_t i = 0; i < sizeof all / sizeof *all; i++)
-        free(all[i]->items);
-    free(heap->ordered);
+        array_free(all[i]->items);
+    array_free(heap->ordered);
     free(heap->root_nodes);
     free(heap->root_labels);
     free(heap->root_tiers);
-    free(heap->ranks);
+    array_free(heap->ranks);
     map_free(&heap->module_dicts);
     map_free(&heap->names);
     free(heap);
+    arrays_release(0);
 }
 
 static uint64_t reference_count(const heap *heap, uint64_t word)

@@ -1,4 +1,5 @@
 /* heap.h: what the heap walker's C files share: the objects found so far, and who refers to whom.
+ * A second walker, the helper, may find some of them at the same time (heap_walk.c).
  *
  * An object is marked when it is found, and visited once. Those on the collector's lists are
  * visited in the order of these, in which most were made, and right after them what only they lead
@@ -7,6 +8,7 @@
 #ifndef ONLOOKER_HEAP_H
 #define ONLOOKER_HEAP_H
 
+#include "arrays.h"
 #include "heap_types.h"
 #include "map.h"
 #include "space.h"

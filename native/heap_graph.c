@@ -205,11 +205,25 @@ static bool make_roots(heap *heap, graph *out)
 /* Frees what only finding nodes needs. */
 static void forget_walk(heap *heap)
 {
-    free(heap->marked);
-    free(heap->ordered);
-    free(heap->ranks);
+    array_free(heap->marked);
+    array_free(heap->ordered);
+    array_free(heap->ranks);
     heap->marked = NULL;
     heap->ordered = heap->ranks = NULL;
+}
+
+/* All is read, and nothing is found any more. */
+static void make_room(heap *heap)
+{
+    series *all[] = {&heap->units,      &heap->node_types, &heap->bytes,
+                     &heap->first_edge, &heap->targets,    &heap->labels};
+    space_forget(&heap->space);
+    array_free(heap->referenced);
+    heap->referenced = NULL;
+    for (size_t i = 0; i < sizeof all / sizeof *all; i++) {
+        array_trim(all[i]->items, all[i]->count, sizeof(uint32_t));
+        all[i]->capacity = all[i]->count;
+    }
 }
 
 int heap_make_graph(heap *heap, graph *out)
@@ -220,10 +234,7 @@ int heap_make_graph(heap *heap, graph *out)
         return ONLOOKER_NO_MEMORY;
     *end = (uint32_t)heap->targets.count;
     homes homes = {0};
-    /* All is read: make room for what follows. */
-    space_forget(&heap->space);
-    free(heap->referenced);
-    heap->referenced = NULL;
+    make_room(heap);
     uint32_t *names = order(heap) ? heap_sort_names(heap) : NULL;
     if (!names)
         return ONLOOKER_NO_MEMORY;
@@ -272,7 +283,7 @@ uint64_t heap_address_of(heap *heap, uint32_t node)
 
 void heap_forget_addresses(heap *heap)
 {
-    free(heap->units.items);
+    array_free(heap->units.items);
     heap->units.items = NULL;
 }
 
@@ -280,9 +291,10 @@ void heap_forget_references(heap *heap)
 {
     series *all[] = {&heap->first_edge, &heap->targets, &heap->labels};
     for (size_t i = 0; i < sizeof all / sizeof *all; i++) {
-        free(all[i]->items);
+        array_free(all[i]->items);
         *all[i] = (series){0};
     }
+    arrays_release(0);
 }
 
 uint64_t heap_referrers(const heap *heap, uint32_t node, uint32_t *nodes, uint32_t *labels,

@@ -5,27 +5,26 @@
 /* Makes room for so many more items, and returns where they go; NULL: no memory, or none to add. */
 static void *extend(heap *heap, series *series, size_t size, uint64_t count)
 {
-    uint64_t capacity = series->count + count;
     if (!count || heap->no_memory)
         return NULL;
-    if (capacity > series->capacity) {
-        void *grown = capacity > SIZE_MAX / size ? NULL : realloc(series->items, capacity * size);
-        if (!grown) {
-            heap->no_memory = true;
-            return NULL;
-        }
-        prefer_huge_pages(grown, capacity * size);
-        series->items = grown;
-        series->capacity = capacity;
+    /* Pages that were never used make way for those that the helper has given up. */
+    array_trim(series->items, series->count, size);
+    series->capacity = series->count;
+    void *grown = array_grow(series->items, series->count + count, size);
+    if (!grown) {
+        heap->no_memory = true;
+        return NULL;
     }
-    void *place = (unsigned char *)series->items + series->count * size;
-    series->count = capacity;
-    return place;
+    series->items = grown;
+    series->count = series->capacity += count;
+    return (unsigned char *)grown + (series->count - count) * size;
 }
 
-static void drop(series *series)
+/* Gives its pages up. */
+static void drop(series *series, size_t size)
 {
-    free(series->items);
+    array_trim(series->items, series->count, size);
+    array_free(series->items);
     *series = (struct series){0};
 }
 
@@ -35,7 +34,7 @@ static void append(heap *heap, series *series, struct series *more, size_t size)
     void *place = extend(heap, series, size, more->count);
     if (place)
         memcpy(place, more->items, more->count * size);
-    drop(more);
+    drop(more, size);
 }
 
 /* Adds what was found of each type. Returns the helper's types' indexes; NULL: no memory. */
@@ -117,7 +116,7 @@ static uint32_t *take(heap *heap, series *to, series *from, const uint32_t *boun
         memcpy(place, (uint32_t *)from->items + bounds[i - 1], count * sizeof *place);
         place += count;
     }
-    drop(from);
+    drop(from, sizeof *taken);
     return taken;
 }
 

@@ -100,7 +100,7 @@ uint32_t *heap_sort_names(heap *heap)
     texts texts = {heap->name_items.items, heap->name_text.items};
     uint32_t *order = malloc((count + UINT64_C(1)) * sizeof *order);
     uint32_t *labels = malloc((count + UINT64_C(1)) * sizeof *labels);
-    name *sorted = malloc((count + UINT64_C(1)) * sizeof *sorted);
+    name *sorted = array_new(count + UINT64_C(1), sizeof *sorted);
     if (order && labels && sorted) {
         for (uint32_t i = 0; i < count; i++)
             order[i] = i;
@@ -110,12 +110,12 @@ uint32_t *heap_sort_names(heap *heap)
                 sorted[kept++] = texts.names[order[i]];
             labels[order[i]] = ONLOOKER_HELD_NAMES + kept - 1;
         }
-        free(heap->name_items.items);
+        array_free(heap->name_items.items);
         heap->name_items = (series){sorted, kept, count + 1};
         map_clear(&heap->names);
     } else {
         free(labels);
-        free(sorted);
+        array_free(sorted);
         labels = NULL;
     }
     free(order);

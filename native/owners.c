@@ -59,6 +59,7 @@ int owners_find(const graph *graph, const volatile int32_t *stop, owners **out)
     if (result == ONLOOKER_OK)
         result = paths_find(graph, &ownership, &found->tree, stop, &found->paths);
     ownership_free(&ownership);
+    arrays_release(0);
     if (result == ONLOOKER_OK)
         *out = found;
     else
@@ -142,6 +143,7 @@ void owners_free(owners *owners)
         return;
     dominators_free(&owners->tree);
     paths_free(&owners->paths);
-    free(owners->retained);
+    array_free(owners->retained);
     free(owners);
+    arrays_release(0);
 }

@@ -2,6 +2,7 @@
 #ifndef ONLOOKER_OWNERS_H
 #define ONLOOKER_OWNERS_H
 
+#include "arrays.h"
 #include "recorder.h"
 
 #include "onlooker_owners.h"

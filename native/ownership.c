@@ -232,17 +232,16 @@ int ownership_find(const graph *graph, const volatile int32_t *stop, ownership *
             }
         }
     }
-    free(search.state);
-    free(search.queue);
-    release_freed();
+    array_free(search.state);
+    array_free(search.queue);
     return result;
 }
 
 void ownership_free(ownership *ownership)
 {
-    free(ownership->edges);
+    array_free(ownership->edges);
     free(ownership->roots);
     free(ownership->unowned);
-    free(ownership->leaves);
+    array_free(ownership->leaves);
     memset(ownership, 0, sizeof *ownership);
 }

@@ -147,7 +147,7 @@ int paths_find(const graph *graph, const ownership *ownership, const dominators 
 void paths_free(paths *paths)
 {
     free(paths->items);
-    free(paths->of_node);
+    array_free(paths->of_node);
     free(paths->steps);
     memset(paths, 0, sizeof *paths);
 }

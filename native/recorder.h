@@ -35,12 +35,6 @@ bool array_reserve(void **items, uint32_t *capacity, uint32_t count, size_t item
  * small ones takes longer than to fill them. Call it before the array is filled. */
 void prefer_huge_pages(void *items, size_t bytes);
 
-/* An array of zeros, in huge pages where it is large. NULL: no memory. */
-void *array_new(uint64_t count, size_t item_size);
-
-/* Gives freed arrays back to the kernel. malloc keeps those of less than 32 MB for itself. */
-void release_freed(void);
-
 /* Words of a copied struct; offsets have been checked by layout_check. */
 static inline uint64_t load_u64(const unsigned char *bytes, int32_t offset)
 {

@@ -2,11 +2,12 @@
  *
  *     heap_faults RECORDING reads|allocations alone|paired
  *
- * Linked with --wrap for malloc, calloc, realloc and pread. */
+ * Linked with --wrap for malloc, calloc, realloc, mmap and pread. */
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <unistd.h>
 
 #include "allocations.h"
@@ -32,6 +33,16 @@ ssize_t __wrap_pread(int fd, void *out, size_t length, off_t offset)
         return __real_pread(fd, out, length, offset);
     errno = EIO;
     return -1;
+}
+
+void *__real_mmap(void *at, size_t bytes, int protection, int flags, int fd, off_t offset);
+void *__wrap_mmap(void *at, size_t bytes, int protection, int flags, int fd, off_t offset);
+
+/* Large arrays have mappings. */
+void *__wrap_mmap(void *at, size_t bytes, int protection, int flags, int fd, off_t offset)
+{
+    return count_down(&allocations_left) ? MAP_FAILED
+                                         : __real_mmap(at, bytes, protection, flags, fd, offset);
 }
 
 static heap *walk(int *result)

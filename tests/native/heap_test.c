@@ -274,13 +274,13 @@ TEST(two_find_what_one_finds)
         }
 }
 
-/* As one is put on a list, the one before it or the head may be linked to it one way only. */
+/* As one is put on a list there is a moment at which links lead one way only. */
 TEST(one_goes_on_where_links_lead_one_way_only)
 {
     for (uint32_t cut = 0; cut <= LISTED; cut += LISTED / 20) {
         begin();
         make_list(make_type("tuple", TUPLE | GC, 24, 8));
-        put(listed_head(cut) + 8, listed_head(cut + 2));
+        put(listed_head(cut) + 8, listed_head(cut + LISTED - 4));
         heap_totals totals = walk_list_and_all(&LAYOUT, listed_head(0), true, ONLOOKER_OK);
         CHECK_EQUAL(totals.objects, LISTED + 2);
     }

@@ -8,6 +8,7 @@ from tests.native.programs import HERE, Programs, run_program
 
 #: What a test program has to say when its functions of the C library take others' place.
 LINK = {
+    "arrays_test.c": ["-Wl,--wrap=mmap", "-Wl,--wrap=mremap"],
     "freeze_kill_test.c": ["-Wl,--wrap=ptrace", "-Wl,--wrap=process_vm_writev"],
     "moment_test.c": ["-Wl,--wrap=process_vm_readv"],
     "owners_test.c": [f"-Wl,--wrap={name}" for name in ("malloc", "calloc", "realloc")],
