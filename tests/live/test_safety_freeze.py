@@ -57,8 +57,8 @@ def is_zombie(pid: int) -> bool:
 def is_freed_of_zombies(target: Target) -> bool:
     with frozen(target.pid) as taken:
         pass
-    assert taken.notes == ()
-    return children(target.pid) == []
+    # On a busy machine a thread may come too late to reap it: the next snapshot's does, then.
+    return taken.notes == () and children(target.pid) == []
 
 
 @pytest.mark.parametrize("how", ["snapshot", "stop"])
