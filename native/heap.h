@@ -64,17 +64,17 @@ struct heap {
     types types;
     bool graph, held; /* keep edges; what is found now is held by native code */
     bool no_memory;
+    bool paired;    /* there is to be a helper */
+    bool deferring; /* what is referred to and not at hand is looked at later */
 
-    /* Shared with a helper: */
+    /* Shared with the helper: */
     uint64_t *marked;     /* bitmap of the units of objects that were found */
-    uint64_t *referenced; /* the same of what may be objects, and is looked at later ... */
-    bool deferring;       /* ... while this is so, unless it is at hand */
+    uint64_t *referenced; /* the same of what may be objects, and was deferred */
     uint64_t *seen_pools; /* bitmap of pools' places; these count for a range's pools */
     map module_dicts;     /* address of a module's dict -> 1 */
-    bool paired;          /* there is to be a helper */
 
     series lists;
-    series batches;    /* of a helper: its first nodes, the later ones of which come earlier */
+    series batches;    /* of a helper: first nodes of batches that belong before earlier ones */
     series stack;      /* what is found and not visited yet */
     pooled *pooled;    /* for each range */
     pool pools[POOLS]; /* that were looked at last */
@@ -129,8 +129,8 @@ static inline void *series_add(heap *heap, series *series, size_t size)
 heap *heap_new_helper(const heap *heap);
 void heap_free_helper(heap *helper);
 
-/* Takes over all that a helper has found, and frees it. Its nodes come in the opposite order, as it
- * walks backwards. */
+/* Takes over all that a helper has found, and frees it. The batches of its nodes come in the
+ * opposite order, as it walks backwards. */
 void heap_merge(heap *heap, struct heap *helper);
 
 /* Finds what is at an address: false if no object. Those on lists are visited in the order of
