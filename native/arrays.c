@@ -79,8 +79,8 @@ static bool move(unsigned char *from, unsigned char *to)
 }
 
 /* Puts freed pages where none were touched yet, from *AT on as far as they go, but for the last
- * chunk; *AT is how far. One
- * region may be several mappings, none of which ends within a chunk. False: no memory. */
+ * chunk; *AT is how far. One region may be several mappings, none of which ends within a chunk.
+ * False: no memory. */
 static bool reuse(unsigned char *region, size_t *at, size_t bytes)
 {
     bool good = true;
@@ -191,16 +191,15 @@ void array_free(void *items)
 
 void arrays_release(size_t wanted)
 {
-    size_t held = 0;
     uint32_t count = 0;
     pthread_mutex_lock(&kept.lock);
     for (uint32_t i = 0; i < kept.count; i++) {
         region *region = &kept.regions[i];
-        size_t rest = region->bytes < wanted - held ? region->bytes : whole_chunks(wanted - held);
+        size_t rest = region->bytes < wanted ? region->bytes : whole_chunks(wanted);
         if (rest < region->bytes)
             munmap(region->at + rest, region->bytes - rest);
         region->bytes = rest;
-        held += rest < wanted - held ? rest : wanted - held;
+        wanted -= rest < wanted ? rest : wanted;
         if (rest)
             kept.regions[count++] = *region;
     }

@@ -1,10 +1,7 @@
 #include "recorder.h"
 
 #include <stdlib.h>
-#include <sys/mman.h>
 #include <time.h>
-
-#define HUGE_LEAST ((size_t)4 << 20) /* two huge pages */
 
 uint64_t monotonic_ns(void)
 {
@@ -38,16 +35,6 @@ bool array_reserve(void **items, uint32_t *capacity, uint32_t count, size_t item
     *items = grown;
     *capacity = wanted;
     return true;
-}
-
-void prefer_huge_pages(void *items, size_t bytes)
-{
-    uintptr_t start = PAGE_OF((uintptr_t)items);
-    /* To the end of malloc's mapping: were it two by then, realloc could not grow it without a
-     * copy. */
-    if (items && bytes >= HUGE_LEAST)
-        madvise((void *)start, PAGE_OF((uintptr_t)items + bytes + PAGE_SIZE - 1) - start,
-                MADV_HUGEPAGE);
 }
 
 uint64_t hash_bytes(uint64_t seed, const unsigned char *bytes, size_t length)

@@ -109,6 +109,22 @@ static uint64_t pymalloc_size(heap *heap, uint64_t block)
     return is_block(heap, pool, block) ? pool->block_size : 0;
 }
 
+static void add_pools(heap_pools *sum, const heap_pools *pools)
+{
+    sum->pools += pools->pools;
+    sum->bytes += pools->bytes;
+    sum->used_blocks += pools->used_blocks;
+    sum->used_bytes += pools->used_bytes;
+}
+
+void blocks_merge(heap *heap, const struct heap *helper)
+{
+    for (uint32_t i = 0; i < heap->space.count; i++) {
+        heap->pooled[i].found |= helper->pooled[i].found;
+        add_pools(&heap->pooled[i].pools, &helper->pooled[i].pools);
+    }
+}
+
 void heap_get_pools(heap *heap, heap_pools *out)
 {
     uint64_t pool_size = (uint32_t)heap->layout.pool_size;
@@ -127,10 +143,7 @@ void heap_get_pools(heap *heap, heap_pools *out)
                 space_peek(&heap->space, at, header, sizeof header))
                 see_pool(heap, at, header);
         }
-        out->pools += pools->pools;
-        out->bytes += pools->bytes;
-        out->used_blocks += pools->used_blocks;
-        out->used_bytes += pools->used_bytes;
+        add_pools(out, pools);
     }
 }
 

@@ -15,9 +15,8 @@
 /* Where the count has 4 bytes, flags may be in the last two of 8. */
 #define COUNT_MASK ((UINT64_C(1) << 48) - 1)
 
-bool series_grow(heap *heap, series *series, size_t size)
+bool series_reserve(heap *heap, series *series, size_t size, uint64_t capacity)
 {
-    uint64_t capacity = series->capacity + series->capacity / 2 + 1024;
     void *grown = array_grow(series->items, capacity, size);
     if (!grown) {
         heap->no_memory = true;
@@ -26,6 +25,18 @@ bool series_grow(heap *heap, series *series, size_t size)
     series->items = grown;
     series->capacity = capacity;
     return true;
+}
+
+void series_trim(series *series, size_t size)
+{
+    array_trim(series->items, series->count, size);
+    series->capacity = series->count;
+}
+
+void series_free(series *series)
+{
+    array_free(series->items);
+    *series = (struct series){0};
 }
 
 /* Begins a node. */
@@ -99,17 +110,8 @@ heap *heap_new_helper(const heap *heap)
     return NULL;
 }
 
-void heap_free_helper(heap *helper)
+static void free_walker(heap *heap)
 {
-    helper->marked = helper->referenced = helper->seen_pools = NULL;
-    helper->module_dicts = (map){0};
-    heap_free(helper);
-}
-
-void heap_free(heap *heap)
-{
-    if (!heap)
-        return;
     space_free(&heap->space);
     types_free(&heap->types);
     array_free(heap->marked);
@@ -120,7 +122,7 @@ void heap_free(heap *heap)
                      &heap->name_items, &heap->name_text,  &heap->roots,   &heap->large_bytes,
                      &heap->mapped,     &heap->batches};
     for (size_t i = 0; i < sizeof all / sizeof *all; i++)
-        array_free(all[i]->items);
+        series_free(all[i]);
     array_free(heap->ordered);
     free(heap->root_nodes);
     free(heap->root_labels);
@@ -129,6 +131,20 @@ void heap_free(heap *heap)
     map_free(&heap->module_dicts);
     map_free(&heap->names);
     free(heap);
+}
+
+void heap_free_helper(heap *helper)
+{
+    helper->marked = helper->referenced = helper->seen_pools = NULL;
+    helper->module_dicts = (map){0};
+    free_walker(helper);
+}
+
+void heap_free(heap *heap)
+{
+    if (!heap)
+        return;
+    free_walker(heap);
     arrays_release(0);
 }
 
@@ -152,8 +168,7 @@ static uint32_t object_type(heap *heap, uint64_t address)
         return index;
     /* Of a program at a low address a pointer looks like a count, as the one before a pointer to a
      * type does: in an array of such, or in a static type, whose base is one. */
-    const range *range = space_range(&heap->space, words[0]);
-    return range && range->image ? TYPE_NONE : index;
+    return space_is_image(&heap->space, words[0]) ? TYPE_NONE : index;
 }
 
 /* Whether an object is on one of the collector's lists. Static ones may have no head. */

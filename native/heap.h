@@ -113,13 +113,22 @@ static inline bool heap_ran_out(const heap *heap)
 bool blocks_init(heap *heap);
 void blocks_free(heap *heap);
 
-/* Makes room for more items. */
-bool series_grow(heap *heap, series *series, size_t size);
+/* Adds what a helper has found in each range. */
+void blocks_merge(heap *heap, const struct heap *helper);
+
+/* Makes room for more items: CAPACITY in all. */
+bool series_reserve(heap *heap, series *series, size_t size, uint64_t capacity);
+
+/* Gives up the room for more. */
+void series_trim(series *series, size_t size);
+
+void series_free(series *series);
 
 /* Makes room for one more item and returns it, or NULL (and no_memory). */
 static inline void *series_add(heap *heap, series *series, size_t size)
 {
-    if (series->count == series->capacity && !series_grow(heap, series, size))
+    if (series->count == series->capacity &&
+        !series_reserve(heap, series, size, series->capacity + series->capacity / 2 + 1024))
         return NULL;
     return (unsigned char *)series->items + series->count++ * size;
 }

@@ -220,10 +220,8 @@ static void make_room(heap *heap)
     space_forget(&heap->space);
     array_free(heap->referenced);
     heap->referenced = NULL;
-    for (size_t i = 0; i < sizeof all / sizeof *all; i++) {
-        array_trim(all[i]->items, all[i]->count, sizeof(uint32_t));
-        all[i]->capacity = all[i]->count;
-    }
+    for (size_t i = 0; i < sizeof all / sizeof *all; i++)
+        series_trim(all[i], sizeof(uint32_t));
 }
 
 int heap_make_graph(heap *heap, graph *out)
@@ -290,10 +288,8 @@ void heap_forget_addresses(heap *heap)
 void heap_forget_references(heap *heap)
 {
     series *all[] = {&heap->first_edge, &heap->targets, &heap->labels};
-    for (size_t i = 0; i < sizeof all / sizeof *all; i++) {
-        array_free(all[i]->items);
-        *all[i] = (series){0};
-    }
+    for (size_t i = 0; i < sizeof all / sizeof *all; i++)
+        series_free(all[i]);
     arrays_release(0);
 }
 

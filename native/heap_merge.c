@@ -8,24 +8,18 @@ static void *extend(heap *heap, series *series, size_t size, uint64_t count)
     if (!count || heap->no_memory)
         return NULL;
     /* Pages that were never used make way for those that the helper has given up. */
-    array_trim(series->items, series->count, size);
-    series->capacity = series->count;
-    void *grown = array_grow(series->items, series->count + count, size);
-    if (!grown) {
-        heap->no_memory = true;
+    series_trim(series, size);
+    if (!series_reserve(heap, series, size, series->count + count))
         return NULL;
-    }
-    series->items = grown;
-    series->count = series->capacity += count;
-    return (unsigned char *)grown + (series->count - count) * size;
+    series->count += count;
+    return (unsigned char *)series->items + (series->count - count) * size;
 }
 
 /* Gives its pages up. */
 static void drop(series *series, size_t size)
 {
-    array_trim(series->items, series->count, size);
-    array_free(series->items);
-    *series = (struct series){0};
+    series_trim(series, size);
+    series_free(series);
 }
 
 /* Items that mean the same in both. */
@@ -72,14 +66,7 @@ static void merge_totals(heap *heap, const struct heap *helper)
     heap->space.read_bytes += helper->space.read_bytes;
     heap->unheld -= held < heap->unheld ? held : heap->unheld;
     heap->unclaimed += helper->unclaimed;
-    for (uint32_t i = 0; i < heap->space.count; i++) {
-        const heap_pools *pools = &helper->pooled[i].pools;
-        heap->pooled[i].found |= helper->pooled[i].found;
-        heap->pooled[i].pools.pools += pools->pools;
-        heap->pooled[i].pools.bytes += pools->bytes;
-        heap->pooled[i].pools.used_blocks += pools->used_blocks;
-        heap->pooled[i].pools.used_bytes += pools->used_bytes;
-    }
+    blocks_merge(heap, helper);
 }
 
 /* Where the helper's batches of nodes begin, and their edges; and where the last one ends. */

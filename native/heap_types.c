@@ -133,7 +133,6 @@ static bool read_type(types *types, uint64_t address, type *out, uint32_t depth)
     if (out->flags & FLAG_HEAPTYPE &&
         !space_word(types->space, address + (uint32_t)layout->type_cached_keys, &out->cached_keys))
         return false;
-    memset(out->lots, 0xff, sizeof out->lots);
     find_shape(types, out, load_u64(bytes, layout->type_name), depth);
     out->plain = (out->shape == SHAPE_ATOM || out->shape == SHAPE_LONG ||
                   out->shape == SHAPE_BYTES || out->shape == SHAPE_UNICODE) &&
@@ -180,19 +179,19 @@ static uint32_t add_type(types *types, const type *new)
         types->no_memory = true;
         return TYPE_NONE;
     }
-    *types_get(types, types->count) = *new;
+    type *added = types_get(types, types->count);
+    *added = *new;
+    memset(added->counts, 0, sizeof added->counts); /* none of it was met yet */
+    memset(added->lots, 0xff, sizeof added->lots);
     return types->count++;
 }
 
 uint32_t types_add(types *types, const type *known)
 {
     uint32_t index = map_get(&types->by_address, known->address);
-    if (index != MAP_ABSENT)
-        return index;
-    type new = *known;
-    memset(new.counts, 0, sizeof new.counts);
-    memset(new.lots, 0xff, sizeof new.lots);
-    return types->count < TYPE_LIMIT ? add_type(types, &new) : TYPE_NONE;
+    if (index == MAP_ABSENT && types->count < TYPE_LIMIT)
+        index = add_type(types, known);
+    return index;
 }
 
 uint32_t types_find(types *types, uint64_t address)

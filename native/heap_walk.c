@@ -62,12 +62,6 @@ static bool object_at(heap *heap, uint64_t head, uint64_t *object, uint64_t *uni
     return *unit != UNIT_NONE;
 }
 
-static bool is_static(heap *heap, uint64_t address)
-{
-    const range *range = space_range(&heap->space, address);
-    return range && range->image;
-}
-
 /* Visits the objects of a list, after each what only it leads to. Only who walks a list marks what
  * is on it, but for static objects: what is marked is where the helper was. */
 static int walk_list(walk *walk, list *list)
@@ -86,7 +80,7 @@ static int walk_list(walk *walk, list *list)
             heap_visit_listed(heap, object);
             if (!drain(walk))
                 return walk->result;
-        } else if (!walk->alone && !is_static(heap, object)) {
+        } else if (!walk->alone && !space_is_image(&heap->space, object)) {
             list->met = object;
             return ONLOOKER_OK;
         }
@@ -106,7 +100,7 @@ static uint32_t collect_back(heap *heap, list *list, uint64_t *at, uint64_t batc
            object_at(heap, before, &object, &unit) && bit_claim(heap->marked, unit)) {
         *at = before;
         batch[count++] = object;
-        if (!is_static(heap, object))
+        if (!space_is_image(&heap->space, object))
             reached = object;
     }
     if (reached)

@@ -31,10 +31,6 @@ uint64_t own_cpu_ns(void);
 bool array_reserve(void **items, uint32_t *capacity, uint32_t count, size_t item_size,
                    uint32_t limit);
 
-/* Asks the kernel to back an array with huge pages where it is large: to get some hundred MB in
- * small ones takes longer than to fill them. Call it before the array is filled. */
-void prefer_huge_pages(void *items, size_t bytes);
-
 /* Words of a copied struct; offsets have been checked by layout_check. */
 static inline uint64_t load_u64(const unsigned char *bytes, int32_t offset)
 {

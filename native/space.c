@@ -2,6 +2,7 @@
 
 #include <errno.h>
 #include <stdlib.h>
+#include <sys/mman.h>
 #include <unistd.h>
 
 #define WINDOWS_LEAST 256u
@@ -17,9 +18,9 @@ static bool make_room(space *space, uint64_t windows)
     /* As large arrays of malloc's are not: the kernel copies page by page, and `rep movsb` to 8 or
      * 16 bytes behind the place in a page that it copies from takes three times as long (Zen). */
     space->windows = aligned_alloc(WINDOW_BYTES, windows * WINDOW_BYTES);
-    prefer_huge_pages(space->windows, windows * WINDOW_BYTES);
     if (!space->ranges || !space->tags || !space->windows)
         return false;
+    madvise(space->windows, windows * WINDOW_BYTES, MADV_HUGEPAGE);
     memset(space->tags, 0xff, windows * sizeof *space->tags);
     return true;
 }

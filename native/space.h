@@ -71,6 +71,13 @@ static inline const range *space_range(space *space, uint64_t address)
                                                            : space_find_range(space, address);
 }
 
+/* Whether it is of a program or library. */
+static inline bool space_is_image(space *space, uint64_t address)
+{
+    const range *range = space_range(space, address);
+    return range && range->image;
+}
+
 /* The unit at an address, UNIT_NONE if it is in no range or between two units. */
 static inline uint64_t space_unit(space *space, uint64_t address)
 {

@@ -13,7 +13,7 @@ from onlooker.frozen import Frozen, frozen
 from onlooker.memory import Freeze
 from onlooker.observe import heap_sites
 from onlooker.observe.heap import Heap, HeapTotals, HeapType
-from onlooker.observe.heap_ranges import heap_ranges
+from onlooker.observe.heap_ranges import HeapRange, heap_ranges
 from onlooker.observe.memory_rows import (
     Mappings,
     MemoryRow,
@@ -111,11 +111,28 @@ def still(runtime: Runtime, freeze: Freeze) -> Iterator[tuple[Frozen, Runtime, l
             return
 
 
-def may_pair(picture: Frozen) -> bool:
-    """Whether two threads may look at it: the sooner that is done the less a process has to copy
-    of what it shares with its snapshot.
+def find_objects(
+    picture: Frozen,
+    runtime: Runtime,
+    heads: Sequence[int],
+    ranges: Sequence[HeapRange],
+    progress: Progress,
+    *,
+    graph: bool,
+) -> Heap:
+    """Walk what ``still`` has frozen, by two threads if it does: the sooner that is done the less
+    a process has to copy of what it shares with its snapshot.
+
+    Raises what ``Heap`` does.
     """
-    return picture.how != "none" and len(os.sched_getaffinity(0)) > 1
+    return Heap(
+        runtime,
+        ranges,
+        heads,
+        graph=graph,
+        paired=picture.how != "none" and len(os.sched_getaffinity(0)) > 1,
+        progress=lambda count: progress("walking", count),
+    )
 
 
 def _objects(
@@ -125,13 +142,8 @@ def _objects(
     with still(runtime, freeze) as (picture, runtime_then, heads):
         ranges = heap_ranges(runtime_then, picture.pid)
         mappings = read_mappings(runtime.pid, picture.pid, ranges)
-        with Heap(
-            runtime_then,
-            ranges,
-            heads,
-            graph=by == "path",
-            paired=may_pair(picture),
-            progress=lambda count: progress("walking", count),
+        with find_objects(
+            picture, runtime_then, heads, ranges, progress, graph=by == "path"
         ) as heap:
             totals, types = heap.totals, heap.types
             rows = _rows(heap, mappings, picture.pid) if mappings else []

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from difflib import get_close_matches
 from typing import Final
 
 from onlooker.errors import UsageError
-from onlooker.heap import Progress, may_pair, still
+from onlooker.heap import Progress, find_objects, still
 from onlooker.memory import Freeze
 from onlooker.observe.heap import Heap
 from onlooker.observe.heap_ranges import heap_ranges
@@ -131,11 +131,8 @@ def tell_object(
 def _looked(runtime: Runtime, freeze: Freeze, progress: Progress) -> Iterator[tuple[Heap, Owners]]:
     progress("freezing", 0)
     with still(runtime, freeze) as (picture, runtime_then, heads):
-        walking: Callable[[int], None] = lambda count: progress("walking", count)  # noqa: E731
         ranges = heap_ranges(runtime_then, picture.pid)
-        with Heap(
-            runtime_then, ranges, heads, graph=True, paired=may_pair(picture), progress=walking
-        ) as heap:
+        with find_objects(picture, runtime_then, heads, ranges, progress, graph=True) as heap:
             picture.release()
             progress("finding owners", heap.totals.objects)
             with Owners(heap.graph) as owners:

@@ -103,8 +103,8 @@ class Heap:
     ``runtime`` is the process's, with a memory that reads what stands still; ``ranges`` is where in
     that objects may be, ``heads`` are ``list_heads`` of it. With ``graph``, ``graph`` is a
     ``graph *`` for Owners afterwards. With ``paired``, two threads find the objects: only where
-    nothing moves. ``progress`` is called now and then with the number of
-    objects; what it raises ends the walk.
+    nothing moves. ``progress`` is called now and then with the number of objects; what it raises
+    ends the walk.
 
     Raises MemoryFault if a list does not lead back to its head, and OnlookerError when memory runs
     out.
